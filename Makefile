@@ -32,7 +32,7 @@ format: .venv/ready ## Put code and protos into their standard form
 	@$(BIN)/buf format --write
 
 up: .venv/ready ## Run all four services here, with the embedded database and broker (stop: make down)
-	@$(BIN)/cloudigrade up
+	@$(BIN)/cloudigrade up --detach
 
 down: ## Stop what `make up` started
 	@$(BIN)/cloudigrade down

@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from demo.disks import BLOCK_BYTES, IMAGES, Disk  # noqa: E402  # the path comes first
+from demo.disks import BLOCK_BYTES, IMAGES, Disk
 
 MIB = 1024 * 1024
 GIB = 1024 * MIB
-WRITTEN_AT = 1_716_000_000  # 2024-05-18, the time of every file: rebuilt ext disks stay the same
+WRITTEN_AT = 1_716_000_000  # 2024-05-18, when every file was last changed
 FILLER = 40
 
 
@@ -40,7 +40,7 @@ def os_release(**values: str) -> str:
 
 def red_hat(version: str, codename: str) -> Release:
     """Red Hat Enterprise Linux: os-release and the older redhat-release."""
-    major, name = version.split(".")[0], f"Red Hat Enterprise Linux {version} ({codename})"
+    major, name = version.partition(".")[0], f"Red Hat Enterprise Linux {version} ({codename})"
     words = "Red Hat Enterprise Linux" + (" Server" if major == "7" else "")
     text = os_release(
         NAME=words,
@@ -140,7 +140,17 @@ DEBIAN_12 = Release(
 
 def write_tree(root: Path, release: Release) -> None:
     """Lay out a root as the distribution does: os-release is a link from /etc into /usr/lib."""
-    for folder in ("boot", "dev", "etc/pki", "home", "proc", "tmp", "usr/bin", "usr/lib", "var/lib"):
+    for folder in (
+        "boot",
+        "dev",
+        "etc/pki",
+        "home",
+        "proc",
+        "tmp",
+        "usr/bin",
+        "usr/lib",
+        "var/lib",
+    ):
         (root / folder).mkdir(parents=True)
     (root / "usr/lib/os-release").write_text(release.os_release)
     (root / "etc/os-release").symlink_to("../usr/lib/os-release")
@@ -172,7 +182,7 @@ def run(*command: str | Path, **environment: str) -> None:
 
 
 def ext4(tree: Path, image: Path, name: str) -> None:
-    """An ext4 file system that holds `tree`."""
+    """Make an ext4 file system that holds `tree`."""
     identity = str(uuid.uuid5(uuid.NAMESPACE_DNS, name))
     run(
         *("mke2fs", "-q", "-F", "-t", "ext4", "-L", "root", "-U", identity),
@@ -182,7 +192,7 @@ def ext4(tree: Path, image: Path, name: str) -> None:
 
 
 def xfs(tree: Path, image: Path, name: str, *options: str) -> None:
-    """An XFS file system that holds `tree`, which mkfs takes from a prototype file."""
+    """Make an XFS file system that holds `tree`, which mkfs takes from a prototype file."""
     prototype = image.with_suffix(".proto")
     prototype.write_text("/\n0 0\n" + "\n".join(prototype_lines(tree)) + "\n")
     identity = str(uuid.uuid5(uuid.NAMESPACE_DNS, name))
@@ -191,7 +201,7 @@ def xfs(tree: Path, image: Path, name: str, *options: str) -> None:
 
 
 def prototype_lines(tree: Path) -> Iterator[str]:
-    """`tree` in the language of mkfs.xfs prototype files."""
+    """Yield `tree` in the language of mkfs.xfs prototype files."""
     yield "d--755 0 0"
     for path in sorted(tree.iterdir()):
         if path.is_symlink():
@@ -225,15 +235,15 @@ GPT_UBUNTU: Table = (
     ),
     1,
 )
-MBR: Table = (("sfdisk", "-q", "label: dos\nlabel-id: 0x0c10d1f7\nstart=2048, type=83, bootable\n"), 1)
-MBR_LOGICAL: Table = (
-    (
-        *("sfdisk", "-q"),
-        "label: dos\nlabel-id: 0x0c10d1f8\n"
-        "start=2048, size=1048576, type=83, bootable\ntype=5\nstart=1054720, type=83\n",
-    ),
-    5,
-)
+_ONE_PARTITION = "label: dos\nlabel-id: 0x0c10d1f7\nstart=2048, type=83, bootable\n"
+MBR: Table = (("sfdisk", "-q", _ONE_PARTITION), 1)
+_BOOT_AND_LOGICAL = """label: dos
+label-id: 0x0c10d1f8
+start=2048, size=1048576, type=83, bootable
+type=5
+start=1054720, type=83
+"""
+MBR_LOGICAL: Table = (("sfdisk", "-q", _BOOT_AND_LOGICAL), 5)
 
 DISKS: dict[str, tuple[Release, Table | None, FileSystem]] = {
     "rhel-10": (
@@ -306,7 +316,7 @@ def copy_data(source: Path, target: Path, at: int) -> None:
 
 
 def extents(descriptor: int) -> Iterator[tuple[int, int]]:
-    """The parts of a file that are not holes, as (start, end)."""
+    """Yield the parts of a file that are not holes, as (start, end)."""
     end, size = 0, os.fstat(descriptor).st_size
     while end < size:
         try:
@@ -318,7 +328,7 @@ def extents(descriptor: int) -> Iterator[tuple[int, int]]:
 
 
 def written_blocks(disk: Path) -> Iterator[tuple[int, bytes]]:
-    """The 512 KiB blocks with anything but zeros in them."""
+    """Yield the 512 KiB blocks with anything but zeros in them."""
     with disk.open("rb") as read:
         indexes = {
             index

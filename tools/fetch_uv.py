@@ -22,7 +22,7 @@ SIMPLE_JSON = "application/vnd.pypi.simple.v1+json"
 
 
 def pinned(lock: str) -> tuple[str, set[str]]:
-    """The version and the sha256 hashes that the lock file gives for uv."""
+    """Return the version and the sha256 hashes that the lock file gives for uv."""
     entry = re.search(r"^uv==(\S+) \\\n((?:    --hash=sha256:\w+(?: \\)?\n)+)", lock, re.MULTILINE)
     if entry is None:
         sys.exit("requirements.lock pins no uv; restore it from version control")
@@ -30,7 +30,7 @@ def pinned(lock: str) -> tuple[str, set[str]]:
 
 
 def platform_tag() -> str:
-    """The part of a wheel's name that fits this machine."""
+    """Return the part of a wheel's name that fits this machine."""
     machine = platform.machine()
     if sys.platform == "darwin":
         return f"macosx_11_0_{machine}" if machine == "arm64" else "macosx_10_12_x86_64"
@@ -39,7 +39,7 @@ def platform_tag() -> str:
 
 
 def fetch(url: str, accept: str = "*/*") -> bytes:
-    """What stands at a URL; ends the program with a plain sentence when it can't be had."""
+    """Return what stands at a URL; end the program with a plain sentence if it can't be had."""
     try:
         request = urllib.request.Request(url, headers={"Accept": accept})
         with urllib.request.urlopen(request, timeout=180) as answer:

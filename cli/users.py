@@ -1,0 +1,139 @@
+"""`cloudigrade user` and `cloudigrade token`."""
+
+from datetime import timedelta
+from typing import Annotated
+
+import typer
+
+from cli.connection import CALL, Connections
+from cli.output import Column, Format, FormatOption, instant, table_of
+from cli.paging import all_pages
+from cloudigrade.accounts.v1.identity_pb2 import (
+    CreateTokenRequest,
+    CreateTokenResponse,
+    CreateUserRequest,
+    ListTokensRequest,
+    ListUsersRequest,
+    RevokeTokenRequest,
+    Role,
+    Token,
+    User,
+)
+
+users = typer.Typer(help="Users.", no_args_is_help=True)
+tokens = typer.Typer(help="Users' tokens.", no_args_is_help=True)
+
+_ROLES = {"admin": Role.ROLE_ADMIN, "member": Role.ROLE_MEMBER}
+_USER_COLUMNS = (Column("id", right=True), Column("name"), Column("role"), Column("since"))
+_TOKEN_COLUMNS = (
+    *(Column("id", right=True), Column("label"), Column("made"), Column("expires")),
+    Column("revoked"),
+)
+
+
+@users.command("create")
+def create_user(
+    context: typer.Context,
+    name: Annotated[
+        str, typer.Argument(help="The new user's name; without one it is asked for.")
+    ] = "",
+    role: Annotated[str, typer.Option(help="admin or member.")] = "member",
+    output: FormatOption = Format.AUTO,
+) -> None:
+    """Create a user; `cloudigrade token create NAME` then makes a token for them."""
+    connections: Connections = context.obj
+    if role not in _ROLES:
+        raise typer.BadParameter("it is admin or member", param_hint="--role")
+    request = CreateUserRequest(name=name or typer.prompt("Name of the user"), role=_ROLES[role])
+    with connections.errors(connections.config.accounts):
+        user = connections.identity().CreateUser(request, timeout=CALL).user
+    connections.output(output).message(user, lambda: table_of(_USER_COLUMNS, [_user_row(user)]))
+
+
+@users.command("list")
+def list_users(context: typer.Context, output: FormatOption = Format.AUTO) -> None:
+    """List all users."""
+    connections: Connections = context.obj
+    stub = connections.identity()
+    with connections.errors(connections.config.accounts):
+        found = list(
+            all_pages(
+                lambda token: stub.ListUsers(ListUsersRequest(page_token=token), timeout=CALL),
+                lambda answer: answer.users,
+            )
+        )
+    connections.output(output).messages(found, _USER_COLUMNS, _user_row)
+
+
+@tokens.command("create")
+def create_token(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="Whose token; without a name it is asked for.")] = "",
+    label: Annotated[str, typer.Option(help="What it is for.")] = "",
+    days: Annotated[int, typer.Option(help="How many days it holds.", min=1, max=3650)] = 90,
+    output: FormatOption = Format.AUTO,
+) -> None:
+    """Make a token for a user and print it: this once, and never again."""
+    connections: Connections = context.obj
+    request = CreateTokenRequest(
+        user_name=name or typer.prompt("Name of the user"),
+        label=label,
+        expire_time=connections.clock.now() + timedelta(days=days),
+    )
+    with connections.errors(connections.config.accounts):
+        made = connections.identity().CreateToken(request, timeout=CALL)
+    shown = connections.output(output)
+    shown.message(made, lambda: table_of([Column("token")], [[made.secret]]))
+    shown.line(_advice(made))
+
+
+@tokens.command("list")
+def list_tokens(
+    context: typer.Context,
+    user_id: Annotated[int, typer.Option(help="Whose, by id; 0: your own.", min=0)] = 0,
+    output: FormatOption = Format.AUTO,
+) -> None:
+    """List tokens, without their secrets."""
+    connections: Connections = context.obj
+    stub = connections.identity()
+    with connections.errors(connections.config.accounts):
+        found = list(
+            all_pages(
+                lambda token: stub.ListTokens(
+                    ListTokensRequest(user_id=user_id, page_token=token), timeout=CALL
+                ),
+                lambda answer: answer.tokens,
+            )
+        )
+    connections.output(output).messages(found, _TOKEN_COLUMNS, _token_row)
+
+
+@tokens.command("revoke")
+def revoke_token(
+    context: typer.Context,
+    token_id: Annotated[int, typer.Argument(help="The token's id.")],
+    output: FormatOption = Format.AUTO,
+) -> None:
+    """Make a token useless from now on."""
+    connections: Connections = context.obj
+    with connections.errors(connections.config.accounts):
+        answer = connections.identity().RevokeToken(RevokeTokenRequest(id=token_id), timeout=CALL)
+    connections.output(output).message(
+        answer.token, lambda: table_of(_TOKEN_COLUMNS, [_token_row(answer.token)])
+    )
+
+
+def _user_row(user: User) -> list[str]:
+    role = next((name for name, value in _ROLES.items() if value == user.role), "?")
+    return [str(user.id), user.name, role, instant(user.create_time)]
+
+
+def _token_row(token: Token) -> list[str]:
+    return [
+        *(str(token.id), token.label, instant(token.create_time), instant(token.expire_time)),
+        instant(token.revoke_time),
+    ]
+
+
+def _advice(made: CreateTokenResponse) -> str:
+    return f"It is shown this once and holds until {instant(made.token.expire_time)}."

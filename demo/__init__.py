@@ -1,0 +1,1 @@
+"""The local AWS of the demo and its fleet."""

@@ -1,0 +1,1 @@
+"""System of record: users, cloud accounts, instances, images, events and runs."""

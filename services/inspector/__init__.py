@@ -1,0 +1,1 @@
+"""Machine image to facts about its distribution."""

@@ -1,0 +1,1 @@
+"""AWS to instance events."""
