@@ -14,6 +14,8 @@ from contextlib import ExitStack
 from cloudigrade.accounts.v1 import (
     accounts_pb2,
     accounts_pb2_grpc,
+    events_pb2,
+    events_pb2_grpc,
     identity_pb2,
     identity_pb2_grpc,
     inventory_pb2,
@@ -32,17 +34,24 @@ from libs.common.identity import ServiceTokens
 from libs.common.server import Registration, Server, build_server, run_until_signal
 from services.accounts import (
     account_servicer,
+    event_servicer,
     identity_servicer,
     inventory_servicer,
     run_servicer,
     schedule_servicer,
 )
+from services.accounts.account_directory import AccountDirectory
 from services.accounts.account_servicer import AccountServicer
 from services.accounts.account_store import AccountStore
 from services.accounts.authenticator import DatabaseAuthenticator
 from services.accounts.bootstrap import create_admin
+from services.accounts.committer import Committer
 from services.accounts.config import AccountsConfig, DatabaseConfig, ProcessConfig
 from services.accounts.database import Database
+from services.accounts.event_batches import Batches
+from services.accounts.event_servicer import EventServicer
+from services.accounts.event_store import EventStore
+from services.accounts.fact_writing import FactWriter
 from services.accounts.identity_servicer import IdentityServicer
 from services.accounts.identity_store import IdentityStore
 from services.accounts.image_store import ImageStore
@@ -50,10 +59,13 @@ from services.accounts.inventory_servicer import InventoryServicer
 from services.accounts.inventory_store import InventoryStore
 from services.accounts.job_store import JobStore
 from services.accounts.label_store import LabelStore
+from services.accounts.listing_store import ListingStore
+from services.accounts.quarantine_store import QuarantineStore
 from services.accounts.relay import Relay
 from services.accounts.results import Results
 from services.accounts.run_reader import RunReader
 from services.accounts.run_servicer import RunServicer
+from services.accounts.run_store import RunStore
 from services.accounts.schedule_servicer import ScheduleServicer
 from services.accounts.schedule_store import Pace, ScheduleStore
 
@@ -100,13 +112,16 @@ def serve(
     clock = clock or SystemClock()
     database = open_database(config.database, stack)
     identities = IdentityStore(database)
-    accounts = AccountStore(database)
-    jobs = JobStore(database)
     labels = LabelStore(database)
+    accounts = AccountStore(database, RunStore(labels).retrack)
+    jobs = JobStore(database)
     relay = stack.enter_context(Relay(jobs, broker, clock))
     for worker in Results(jobs, broker, clock).workers():
         stack.enter_context(worker)
     schedule = ScheduleStore(database, Pace.of(config.scan_interval, config.lease))
+
+    writer = FactWriter(database, labels, clock)
+    committer = stack.enter_context(Committer(EventStore(writer).record))
 
     registrations = [
         Registration(
@@ -136,6 +151,18 @@ def serve(
             schedule_servicer.ACCESS,
         ),
         Registration(
+            events_pb2.DESCRIPTOR.services_by_name["EventService"],
+            events_pb2_grpc.add_EventServiceServicer_to_server,
+            EventServicer(
+                Batches(AccountDirectory(database), committer, clock),
+                ListingStore(writer),
+                QuarantineStore(database),
+                clock,
+                relay.wake,
+            ),
+            event_servicer.ACCESS,
+        ),
+        Registration(
             runs_pb2.DESCRIPTOR.services_by_name["RunService"],
             runs_pb2_grpc.add_RunServiceServicer_to_server,
             RunServicer(RunReader(database, labels), clock),
@@ -146,7 +173,10 @@ def serve(
         config.server,
         registrations,
         authenticator=_service_tokens(config, DatabaseAuthenticator(identities, clock)),
-        checks={"": database.healthy, "broker": broker.healthy},
+        checks={
+            "": database.healthy,
+            "broker": lambda: broker.healthy() and relay.healthy(),
+        },
         clock=clock,
     )
     stack.enter_context(server)

@@ -39,6 +39,10 @@ WHERE image.account_id = %(account)s AND image.image_id = ANY(%(images)s)
     OR last.image_id IS NULL
     OR codes IS DISTINCT FROM ({", ".join(f"last.{name}" for name in _CODES.split(", "))})
   )
+-- Only the transaction that took recorded_at can meet it again: the row is not committed yet.
+ON CONFLICT (account_id, image_id, recorded_at) DO UPDATE SET
+    {", ".join(f"{name} = excluded.{name}" for name in _CODES.split(", "))},
+    installed = excluded.installed
 """  # noqa: S608 # of constants
 
 _NEWEST = f"""

@@ -1,7 +1,6 @@
 """Events and what became of them, from and to their messages."""
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -9,7 +8,7 @@ from cloudigrade.accounts.v1 import events_pb2
 from libs.common import identifiers
 from libs.common.instants import Micros
 from libs.common.timestamps import from_timestamp
-from services.accounts.new_events import Aside, NewEvent, Outcome
+from services.accounts.new_events import Aside, NewEvent, Outcome, Stated
 
 AHEAD: Micros = 5 * 60 * 1_000_000
 """How far a time may be ahead of our clock before it is rejected."""
@@ -21,15 +20,6 @@ MOST_VCPUS = 100_000
 
 _KINDS = frozenset(events_pb2.Event.Kind.values()) - {events_pb2.Event.KIND_UNSPECIFIED}
 _SOURCES = frozenset(events_pb2.Source.values()) - {events_pb2.SOURCE_UNSPECIFIED}
-
-
-class Stated(NamedTuple):
-    """What a message states about an instance; empty or zero: not stated."""
-
-    instance_type: str = ""
-    vcpu: int = 0
-    usage_operation: str = ""
-    usage_operation_at: Micros = 0
 
 
 class Malformed(ValueError):
@@ -53,23 +43,23 @@ def event_from_proto(message: events_pb2.Event, account_id: int, latest: Micros)
     image = message.image_id
     return NewEvent(
         account_id,
-        _checked("region", identifiers.region, message.region),
-        _checked("instance_id", identifiers.instance_id, message.instance_id),
-        _text("event_id", message.event_id, LONGEST_ID, required=True),
+        checked("region", identifiers.region, message.region),
+        checked("instance_id", identifiers.instance_id, message.instance_id),
+        text_from_proto("event_id", message.event_id, LONGEST_ID, required=True),
         kind,
         time_from_proto("occur_time", message.occur_time, latest),
         source,
         message.fresh,
         message.terminated,
-        _text("state", message.state),
-        _text("previous_state", message.previous_state),
+        text_from_proto("state", message.state),
+        text_from_proto("previous_state", message.previous_state),
         *(
             stated_from_proto(message.attributes, latest)
             if message.HasField("attributes")
             else _NOTHING
         ),
-        _checked("image_id", identifiers.image_id, image) if image else "",
-        _text("raw_id", message.raw_id, LONGEST_RAW_ID),
+        checked("image_id", identifiers.image_id, image) if image else "",
+        text_from_proto("raw_id", message.raw_id, LONGEST_RAW_ID),
     )
 
 
@@ -83,9 +73,9 @@ def stated_from_proto(message: events_pb2.Attributes, latest: Micros) -> Stated:
         field = "attributes.usage_operation_time"
         since = time_from_proto(field, message.usage_operation_time, latest)
     return Stated(
-        _text("attributes.instance_type", message.instance_type),
+        text_from_proto("attributes.instance_type", message.instance_type),
         vcpu,
-        _text("attributes.usage_operation", message.usage_operation),
+        text_from_proto("attributes.usage_operation", message.usage_operation),
         since,
     )
 
@@ -133,14 +123,18 @@ def answer_to_proto(
 _NOTHING = Stated()
 
 
-def _checked(field: str, check: Callable[[str], str], value: str) -> str:
+def checked(field: str, check: Callable[[str], str], value: str) -> str:
+    """Return what a check of an identifier returns; Malformed when it refuses."""
     try:
         return check(value)
     except ValueError as error:
         raise Malformed(field, str(error)) from None
 
 
-def _text(field: str, value: str, longest: int = LONGEST_TEXT, *, required: bool = False) -> str:
+def text_from_proto(
+    field: str, value: str, longest: int = LONGEST_TEXT, *, required: bool = False
+) -> str:
+    """Return a text; Malformed when it is too long or holds control characters."""
     if len(value) > longest:
         raise Malformed(field, f"is {len(value)} characters long; at most {longest} are allowed")
     if not value.isprintable():

@@ -29,8 +29,10 @@ class LabelStore:
             )
             self._read(cursor)
 
-    def numbers(self) -> Mapping[str, int]:
-        """Return the numbers of all texts learnt so far; the empty text's is 0."""
+    def numbers(self, cursor: Cursor, texts: Collection[str]) -> Mapping[str, int]:
+        """Return the numbers of texts that somebody has learnt; the empty text's is 0."""
+        if any(text not in self._numbers for text in texts):
+            self._read(cursor)
         return self._numbers
 
     def texts(self, cursor: Cursor, numbers: Collection[int]) -> Mapping[int, str]:

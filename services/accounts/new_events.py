@@ -20,6 +20,16 @@ class Outcome(IntEnum):
     SUPERSEDED = 5
 
 
+class Stated(NamedTuple):
+    """What a message states about an instance; empty or zero: not stated."""
+
+    instance_type: str = ""
+    vcpu: int = 0
+    usage_operation: str = ""
+    usage_operation_at: Micros = 0
+    """Since when the usage operation holds; 0: since what states it."""
+
+
 class NewEvent(NamedTuple):
     """An event that is well-formed. A tuple, since half a million of them pass in a minute."""
 

@@ -78,27 +78,28 @@ class Relay:
         self.wake()
         self._worker.join()
 
-    def publish_due(self) -> int:
-        """Publish everything that is due; return how many jobs were dealt with."""
-        total = 0
-        while dealt := self._store.publish_due(self._publish, self._now(), self._lease, BATCH):
-            total += dealt
-        return total
-
     def _run(self, stop: Event) -> None:
         failures = 0
-        while not stop.is_set():
+        while True:
             self._wake.clear()
-            failures = 0 if self._look() else failures + 1
+            # Only now, so that being stopped is never waited for.
+            if stop.is_set():
+                return
+            failures = 0 if self._look(stop) else failures + 1
             wait = self._poll_seconds * 2 ** min(failures, 10)
             self._wake.wait(min(wait, max(LONGEST_WAIT_SECONDS, self._poll_seconds)))
 
-    def _look(self) -> bool:
+    def _look(self, stop: Event) -> bool:
+        """Publish everything that is due; say whether the broker and the database were there."""
+        published = 0
         try:
             if self._forgotten:
                 self._store.reopen(self._now())
                 self._forgotten = False
-            published = self.publish_due()
+            while dealt := self._store.publish_due(self._publish, self._now(), self._lease, BATCH):
+                published += dealt
+                if stop.is_set():
+                    break
         except BrokerError as error:
             self._delivering = False
             self._log.warning("relay.broker_away", why=str(error))

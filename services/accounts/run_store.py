@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 from libs.common.instants import Micros
 from services.accounts.copying import array, copy_lines, escaped
-from services.accounts.database import Cursor
+from services.accounts.database import Cursor, next_recorded_at
 from services.accounts.fact_reader import Window, read_facts
 from services.accounts.label_store import LabelStore
 from services.accounts.rederiving import EVERYTHING, Scope, Touch, rederive, scope
@@ -128,8 +128,8 @@ class RunStore:
     ) -> None:
         """Bring the runs of instances up to date with their facts.
 
-        The caller holds the accounts' locks, has stored the facts in the same transaction, and has
-        taught the label store what they state. `recorded_at` is each account's.
+        The caller holds the accounts' locks, has stored the facts in the same transaction, and had
+        the label store learn what they state. `recorded_at` is each account's.
         """
         cursor.execute(_STAGE)
         every = sorted(touches)
@@ -140,6 +140,21 @@ class RunStore:
             if again:
                 self._attempt(cursor, dict.fromkeys(again, _ALWAYS), changes, recorded_at)
             _write(cursor, changes)
+
+    def retrack(self, cursor: Cursor, account_id: int, at: Micros) -> None:
+        """Derive again what depends on when an account was tracked (rule 9), which changed.
+
+        The caller holds the account's lock.
+        """
+        cursor.execute(
+            "SELECT DISTINCT instance_id FROM run"
+            " WHERE account_id = %s AND (end_at = 0 OR end_latest = 253402300799999999)",
+            (account_id,),
+        )
+        touches = {(account_id, number): Touch(at, FOREVER) for (number,) in cursor.fetchall()}
+        if touches:
+            recorded_at = next_recorded_at(cursor, account_id, at)
+            self.rewrite(cursor, touches, {account_id: recorded_at})
 
     def _attempt(
         self,
@@ -159,16 +174,18 @@ class RunStore:
                 parts.append((each, part))
         windows = [_window(each.key, part) for each, part in parts]
         odd = _read_anomalies(cursor, windows)
-        numbers = self._labels.numbers()
-        every = zip(parts, read_facts(cursor, windows), odd, strict=True)
-        for (each, part), facts, anomalies in every:
-            derived = rederive(each.touch, part, facts)
-            if derived is None:
+        derived = [
+            rederive(each.touch, part, facts)
+            for (each, part), facts in zip(parts, read_facts(cursor, windows), strict=True)
+        ]
+        numbers = self._labels.numbers(cursor, _texts(derived))
+        for (each, part), result, anomalies in zip(parts, derived, odd, strict=True):
+            if result is None:
                 again.append(each.key)
                 continue
             at = recorded_at[each.key[0]]
-            _compare_runs(each.key, _within(part, each.stored), derived, numbers, changes, at)
-            _compare_anomalies(each.key, anomalies, derived, changes, at)
+            _compare_runs(each.key, _within(part, each.stored), result, numbers, changes, at)
+            _compare_anomalies(each.key, anomalies, result, changes, at)
         return again
 
     def _scope(self, cursor: Cursor, each: _Rewriting) -> Scope | None:
@@ -218,6 +235,15 @@ def _read_runs(cursor: Cursor, touches: Mapping[Key, Touch]) -> list[_Rewriting]
     for row in cursor.fetchall():
         every[row[0]].stored.append(row[1:])
     return every
+
+
+def _texts(derived: Iterable[Derived | None]) -> set[str]:
+    texts = set()
+    for each in derived:
+        for run in () if each is None else each.runs:
+            texts.add(run.instance_type)
+            texts.add(run.usage_operation)
+    return texts
 
 
 def _window(key: Key, part: Scope) -> Window:

@@ -51,7 +51,7 @@ class ScheduleServicer(schedule_pb2_grpc.ScanScheduleServiceServicer):
     ) -> schedule_pb2.AcquireDueLeasesResponse:
         """Take leases of due accounts."""
         checks = Checks()
-        _check_holder(checks, request.holder)
+        checks.text("holder", request.holder, LONGEST_HOLDER)
         checks.that(
             1 <= request.max_leases <= MOST_LEASES, "max_leases", f"is from 1 to {MOST_LEASES}"
         )
@@ -68,7 +68,7 @@ class ScheduleServicer(schedule_pb2_grpc.ScanScheduleServiceServicer):
     ) -> schedule_pb2.AcquireLeaseResponse:
         """Take one account's lease."""
         checks = Checks()
-        _check_holder(checks, request.holder)
+        checks.text("holder", request.holder, LONGEST_HOLDER)
         after = (
             checks.parsed("after", from_timestamp, request.after)
             if request.HasField("after")
@@ -140,8 +140,3 @@ def _verification(
         detail = f"The role belongs to AWS account {observed}, not to {expected}. {detail}".strip()
     missing: Sequence[str] = request.missing_permissions
     return Verification(at, observed == expected, detail, tuple(missing))
-
-
-def _check_holder(checks: Checks, holder: str) -> None:
-    checks.required("holder", holder)
-    checks.parsed("holder", text(LONGEST_HOLDER), holder)

@@ -348,6 +348,19 @@ def test_new_codes_keep_what_the_disk_said(outbox: Outbox) -> None:
     assert outbox.rows(image) == 3
 
 
+def test_what_one_transaction_learns_of_an_image_is_one_row(outbox: Outbox) -> None:
+    """An image named first and described later in the same transaction is what it is at its end."""
+    image = outbox.image("ami-1")
+    with outbox.database.transaction() as cursor:
+        lock_accounts(cursor, [outbox.account_id])
+        recorded_at = next_recorded_at(cursor, outbox.account_id, outbox.now)
+        for code in ("RunInstances:000g", "RunInstances:0010"):
+            cursor.execute("UPDATE image SET usage_operation = %s", (code,))
+            reclassify(cursor, outbox.account_id, [image], recorded_at)
+    assert outbox.classified(image).distribution == "rhel"
+    assert outbox.rows(image) == 2
+
+
 def describe(outbox: Outbox, image: int, usage_operation: str) -> None:
     """Store what a listing says of the image."""
     with outbox.database.transaction() as cursor:

@@ -112,6 +112,19 @@ def test_a_kept_client_is_given_again(sessions: AwsSessions, customer_role: Role
     assert account.client("ec2", "us-east-1", connections=3) is not first
 
 
+def test_old_clients_make_room_and_go_on_working(
+    sessions: AwsSessions, customer_role: Role
+) -> None:
+    """Sixty-four clients are kept; one that was pushed out still answers whoever holds it."""
+    account = sessions.for_role(customer_role.arn, customer_role.external_id)
+    first = account.client("sts", "us-east-1", connections=100)
+    for number in range(64):
+        account.client("sts", "us-east-1", connections=1 + number)
+    assert account.client("sts", "us-east-1", connections=64) is not first
+    assert account.client("sts", "us-east-1", connections=100) is not first
+    assert first.get_caller_identity()["Account"] == CUSTOMER
+
+
 def test_accounts_never_share_clients(sessions: AwsSessions, local_aws: LocalAws) -> None:
     """Two accounts' sessions see each their own account."""
     accounts = ("222222222222", "333333333333")

@@ -261,6 +261,23 @@ def test_consumers_share_the_messages(broker: Broker, queue: str) -> None:
     assert sorted(names) == sorted(f"m-{number}" for number in range(50))
 
 
+def test_a_busy_consumer_hoards_nothing(broker: Broker, queue: str) -> None:
+    """Of five messages one is with the consumer that is busy; a second consumer gets the others."""
+    leave = threading.Event()
+
+    def stays_busy(_: Message) -> None:
+        leave.wait(SECONDS)
+
+    busy, other = Inbox(stays_busy), Inbox()
+    for number in range(5):
+        broker.publish(queue, message(f"m-{number}"))
+    with consuming(broker, queue, busy):
+        busy.next()
+        with consuming(broker, queue, other):
+            assert len(other.take(4)) == 4
+        leave.set()
+
+
 def test_many_threads_publish_at_once(broker: Broker, queue: str) -> None:
     """Eight threads publish 25 messages each; all 200 arrive, each once."""
 

@@ -2,8 +2,15 @@
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+from tests.support.inspector import Images
+from tests.support.local_aws import CUSTOMER
+
+if TYPE_CHECKING:
+    from demo.local_aws.server import LocalAws
 
 REAL_INPUTS = Path(__file__).parents[3] / "shared" / "data"
 
@@ -40,3 +47,9 @@ def real_inputs() -> Path:
     if not REAL_INPUTS.is_dir():
         pytest.skip("NOT RUN: there are no real inputs in ../shared/data")
     return REAL_INPUTS
+
+
+@pytest.fixture
+def images(local_aws: "LocalAws") -> Images:
+    """Make images in the customer's account."""
+    return Images(local_aws, CUSTOMER)

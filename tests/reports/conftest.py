@@ -1,7 +1,7 @@
 """reports as a real server in this process, in front of a double of accounts."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -39,9 +39,11 @@ class Reports:
 
     def runtime(self, start: datetime, end: datetime, **asked: Any) -> Any:
         """Ask as ada, the admin."""
-        return self.stub.GetRuntime(
-            reports_pb2.GetRuntimeRequest(start_time=start, end_time=end, **asked)
-        )
+        return self.stub.GetRuntime(self.request(start, end, **asked))
+
+    def request(self, start: datetime, end: datetime, **asked: Any) -> Any:
+        """Write a request."""
+        return reports_pb2.GetRuntimeRequest(start_time=start, end_time=end, **asked)
 
     def caller(self, token: str | None) -> reports_pb2_grpc.ReportServiceStub:
         """Return a stub that calls with this token."""
@@ -56,9 +58,9 @@ def clock() -> ManualClock:
     return ManualClock(NOW)
 
 
-@pytest.fixture
-def reports(clock: ManualClock) -> Iterator[Reports]:
-    """Run reports, with ada's and max's accounts still to be made."""
+@contextmanager
+def running_reports(clock: ManualClock, **settings: Any) -> Iterator[Reports]:
+    """Run reports with these settings, in front of accounts that hold nothing yet."""
     with ExitStack() as stack:
         source = Source(clock)
         behind = stack.enter_context(source_server(source))
@@ -66,6 +68,7 @@ def reports(clock: ManualClock) -> Iterator[Reports]:
             server=ServerConfig(listen=ListenAddress("127.0.0.1", 0)),
             accounts_target=f"127.0.0.1:{behind.port}",
             token=REPORTS_TOKEN,
+            **settings,
         )
         server = serve(config, stack, clock=clock)
         target = f"127.0.0.1:{server.port}"
@@ -73,3 +76,10 @@ def reports(clock: ManualClock) -> Iterator[Reports]:
         stack.callback(channel.close)
         stub = reports_pb2_grpc.ReportServiceStub(channel)
         yield Reports(source, behind, target, stub, stack)
+
+
+@pytest.fixture
+def reports(clock: ManualClock) -> Iterator[Reports]:
+    """Run reports as it is without being told otherwise."""
+    with running_reports(clock) as running:
+        yield running

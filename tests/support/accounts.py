@@ -13,6 +13,7 @@ import pytest
 from cloudigrade.accounts.v1 import (
     accounts_pb2,
     accounts_pb2_grpc,
+    events_pb2_grpc,
     identity_pb2,
     identity_pb2_grpc,
     inventory_pb2_grpc,
@@ -48,6 +49,7 @@ class Caller:
             channel = grpc.intercept_channel(channel, _OnBehalf(behalf))
         self.close = channel.close
         self.channel = channel
+        self.events = events_pb2_grpc.EventServiceStub(channel)
         self.identity = identity_pb2_grpc.IdentityServiceStub(channel)
         self.accounts = accounts_pb2_grpc.AccountServiceStub(channel)
         self.inventory = inventory_pb2_grpc.InventoryServiceStub(channel)

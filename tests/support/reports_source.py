@@ -69,6 +69,7 @@ class Source(runs_pb2_grpc.RunServiceServicer):
     chunks: int = 0
     streams: int = 0
     fault: Exception | None = None
+    revoked: set[str] = field(default_factory=set)
 
     def change(self, account_id: int, fleet: Fleet) -> None:
         """Put other runs in place of an account's, as a new revision."""
@@ -126,7 +127,12 @@ class _Identity(identity_pb2_grpc.IdentityServiceServicer):
 
 
 class _Users:
+    def __init__(self, source: Source) -> None:
+        self._source = source
+
     def authenticate(self, token: str) -> Principal:
+        if token in self._source.revoked:
+            raise Unauthenticated("The token was revoked.", reason="TOKEN_REVOKED")
         return Principal(user=_user(token))
 
 
@@ -156,7 +162,7 @@ def source_server(source: Source) -> Server:
                 rules | {"Authenticate": service("reports")},
             ),
         ],
-        authenticator=ServiceTokens({"reports": REPORTS_TOKEN}, _Users()),
+        authenticator=ServiceTokens({"reports": REPORTS_TOKEN}, _Users(source)),
         clock=source.clock,
         name="accounts",
     )

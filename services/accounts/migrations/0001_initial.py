@@ -240,6 +240,9 @@ CREATE TABLE run (
     recorded_at bigint NOT NULL,
     PRIMARY KEY (account_id, instance_id, start_at)
 ) WITH (fillfactor = 80);  -- room for an open run to be ended where it stands
+-- Runs that a listing without their instance can end: the last number is the year 9999's end.
+CREATE INDEX run_open ON run (account_id, instance_id)
+    WHERE end_at = 0 OR end_latest = 253402300799999999;
 
 CREATE TABLE anomaly (
     account_id bigint NOT NULL,
