@@ -24,6 +24,7 @@ from bench.report_sql import baselines
 from cloudigrade.reports.v1 import reports_pb2, reports_pb2_grpc
 from libs.common.clock import SystemClock
 from libs.common.embedded_postgres import EmbeddedPostgres
+from libs.common.timestamps import from_timestamp
 from services.accounts.bootstrap import create_admin
 from services.accounts.database import Database
 from services.accounts.identity_store import IdentityStore
@@ -68,7 +69,7 @@ class _Bench:
     def __init__(self, stack: ExitStack, runs: int) -> None:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         self._url = stack.enter_context(EmbeddedPostgres(folder / "postgres")).url(DATABASE)
-        self._runs = runs
+        self._answer = reports_pb2.GetRuntimeResponse()
         began = time.perf_counter()
         with closing(Database(self._url, pool_size=2)) as database:
             database.migrate()
@@ -106,8 +107,12 @@ class _Bench:
 
     def beside_sql(self, best: float) -> None:
         """Measure the same sums in SQL."""
-        for name, seconds in baselines(self._url, START, END):
-            print(f"    {name:<42} {seconds:7.3f} s, {seconds / best:5.1f} times the cold report")
+        for sql in baselines(self._url, START, END):
+            same = [row[:5] + row[6:] for row in sql.rows] == _comparable(self._answer)
+            print(
+                f"    {sql.name:<42} {sql.seconds:7.3f} s, {sql.seconds / best:.1f} times the cold"
+                f" report; {'the same numbers' if same else 'OTHER NUMBERS'}"
+            )
 
     def _ask(self, target: str, process: int, start: datetime, end: datetime) -> Cost:
         request = reports_pb2.GetRuntimeRequest(
@@ -124,7 +129,30 @@ class _Bench:
             used, began = _processor_seconds(process), time.perf_counter()
             answer = stub.GetRuntime(request, metadata=metadata, timeout=_SECONDS_TO_ANSWER)
             wall = time.perf_counter() - began
+        if end == END:
+            self._answer = answer
         return Cost(wall, _processor_seconds(process) - used, len(answer.rows), answer.ByteSize())
+
+
+def _comparable(answer: reports_pb2.GetRuntimeResponse) -> list[tuple[int | str, ...]]:
+    """Return what the SQL says, rows of zeros left out as there."""
+    return [
+        (
+            from_timestamp(row.start_time),
+            row.group[0].value,
+            _micros(measures.runtime),
+            _micros(measures.unconfirmed),
+            _micros(measures.vcpu_time),
+            measures.instances,
+            measures.images,
+        )
+        for row in answer.rows
+        if (measures := row.measures).instances
+    ]
+
+
+def _micros(span: reports_pb2.UsageTime) -> int:
+    return span.seconds * 1_000_000 + span.nanos // 1000
 
 
 def _line(name: str, costs: Sequence[Cost]) -> None:

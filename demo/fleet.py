@@ -21,6 +21,7 @@ from demo.machines import (
     MACHINES,
     OHIO,
     RED_HAT_ACCOUNT,
+    VCPUS,
     ImageSpec,
     Machine,
 )
@@ -36,9 +37,10 @@ class Clients(Protocol):
 
 @dataclass(slots=True)
 class Session:
-    """A machine was on, from `start` until before `end`; None: it still is."""
+    """A machine was on with so many vCPUs, from `start` until before `end`; None: it still is."""
 
     machine: Machine
+    vcpus: int
     start: datetime
     end: datetime | None = None
 
@@ -65,6 +67,7 @@ class Fleet:
         self._today = self._moment.when.replace(hour=0, minute=0, second=0)
         self._places: dict[tuple[str, str], _Place] = {}
         self._instance_ids: dict[str, str] = {}
+        self._types: dict[str, str] = {}
         self.sessions: list[Session] = []
 
     @property
@@ -126,16 +129,19 @@ class Fleet:
         start: datetime,
         end: datetime,
         by: Callable[[Machine], str] = lambda machine: machine.image.distribution,
+        weight: Callable[[Session], int] = lambda _: 1,
     ) -> dict[str, timedelta]:
         """Return how long machines ran in [start, end), summed by a property of theirs.
 
-        Machines that did not run in it count with zero.
+        Machines that did not run in it count with zero. With `Session.vcpus` as the weight it is
+        vCPU time.
         """
         total: dict[str, timedelta] = {}
         for session in self.sessions:
             inside = min(session.end or end, end) - max(session.start, start)
             group = by(session.machine)
-            total[group] = total.get(group, timedelta()) + max(inside, timedelta())
+            ran = weight(session) * max(inside, timedelta())
+            total[group] = total.get(group, timedelta()) + ran
         return total
 
     def instance_id(self, name: str) -> str:
@@ -182,11 +188,12 @@ class Fleet:
         place = self._place(CUSTOMER_ACCOUNT, machine.region)
         if verb == "launch":
             self._instance_ids[machine.name] = _launched(place, machine)
+            self._types[machine.name] = machine.instance_type
         else:
             call = getattr(place.ec2, f"{verb}_instances")
             call(InstanceIds=[self._instance_ids[machine.name]])
         if verb in {"launch", "start"}:
-            self.sessions.append(Session(machine, when))
+            self.sessions.append(Session(machine, VCPUS[self._types[machine.name]], when))
         else:
             for session in self._open(machine):
                 session.end = when
@@ -199,6 +206,7 @@ class Fleet:
         self._place(CUSTOMER_ACCOUNT, self._machine(name).region).ec2.modify_instance_attribute(
             InstanceId=self._instance_ids[name], InstanceType={"Value": instance_type}
         )
+        self._types[name] = instance_type
 
 
 def _launched(place: _Place, machine: Machine) -> str:

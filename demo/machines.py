@@ -15,6 +15,22 @@ _PUBLIC_RHEL = "RHEL-9.4.0_HVM-20240605-x86_64-82-Hourly2-GP3"
 _RHEL_PAID, _RHEL_BYOS = ("bp-6fa54006",), ("bp-63a5400a",)
 
 
+# EC2's instance types page, read 2026-11: two threads to a core in all of these.
+VCPUS = {
+    "c5.large": 2,
+    "c5.xlarge": 4,
+    "c5.2xlarge": 8,
+    "m5.large": 2,
+    "m5.xlarge": 4,
+    "m5.2xlarge": 8,
+    "r5.large": 2,
+    "t3.large": 2,
+    "t3.medium": 2,
+    "t3.micro": 2,
+    "t3.small": 2,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class ImageSpec:
     """An image: its disk, what is billed with it, and what can be known to be on it.

@@ -29,6 +29,7 @@ from cloudigrade.scanner.v1.scanner_pb2 import (
     ScanSummary,
     VerifyAccountRequest,
 )
+from demo.fleet import Session
 from demo.narrator import Narrator
 from demo.stage import Stage
 from libs.common.server import run_until_signal
@@ -49,7 +50,8 @@ def tell(connections: Connections, *, keep: bool) -> None:
     with Stage.set_up(folder, connections.environ, connections.clock, narrator) as stage:
         Story(stage, narrator).tell()
         if keep:
-            narrator.say("\nIt runs until you press Ctrl-C.")
+            down = f"CLOUDIGRADE_STATE={shlex.quote(str(folder))} {_program('cloudigrade')} down"
+            narrator.say(f"\nIt runs until you press Ctrl-C, or elsewhere: {down}")
             run_until_signal()
         else:
             narrator.say("\nThat was all; with --keep (make demo KEEP=1) it stays for you to ask.")
@@ -168,21 +170,27 @@ class Story:
     def _compare(self, request: GetRuntimeRequest, answer: GetRuntimeResponse) -> None:
         """Hold the report against what was really done to the fleet."""
         window = (request.start_time.ToDatetime(UTC), request.end_time.ToDatetime(UTC))
-        truth = {name: span for name, span in self._stage.fleet.truth(*window).items() if span}
+        fleet = self._stage.fleet
+        runtime, vcpu_time = fleet.truth(*window), fleet.truth(*window, weight=_vcpus)
+        truth = {name: (runtime[name], vcpu_time[name]) for name in runtime if runtime[name]}
         reported = {
-            row.group[0].value: span(row.measures.runtime)
+            row.group[0].value: (span(row.measures.runtime), span(row.measures.vcpu_time))
             for row in answer.rows
             if row.measures.instances
         }
-        if reported != truth:
-            wrong = sorted(
-                name for name in {*truth, *reported} if truth.get(name) != reported.get(name)
-            )
+        wrong = sorted(
+            name for name in {*truth, *reported} if truth.get(name) != reported.get(name)
+        )
+        if wrong:
             raise CommandError(f"the report is not what happened to: {', '.join(wrong)}")
         self._narrator.say(
             "To the second what was done to the fleet. Unknown is a vendor's image whose disk"
             " nobody but the vendor may read."
         )
+
+
+def _vcpus(session: Session) -> int:
+    return session.vcpus
 
 
 def span(usage: UsageTime) -> timedelta:

@@ -9,6 +9,7 @@ from typing import Self
 from urllib.parse import urlencode
 
 from demo.local_aws.clients import Clients, Key
+from libs.common.config import StartError
 
 KEYS_PATH = "/local-aws/keys"
 _STOP_SECONDS = 10.0
@@ -50,13 +51,13 @@ class AwsProcess(Clients):
 
     @property
     def url(self) -> str:
-        """Return its address, once it is there. RuntimeError when it does not start."""
+        """Return its address, once it is there. StartError when it does not start."""
         if not self._url:
             if self._process is None or self._process.stdout is None:
                 raise RuntimeError("the local AWS does not run")
             self._url = self._process.stdout.readline().strip()
             if not self._url:
-                raise RuntimeError("the local AWS did not start")
+                raise StartError("the local AWS did not start; is the extra `demo` installed?")
         return self._url
 
     def access_key(self, account_id: str, partition: str = "aws") -> Key:

@@ -12,7 +12,8 @@ from services.accounts.database import Cursor, Database, lock_accounts
 from services.accounts.instance_ids import InstanceIds, Named
 from services.accounts.label_store import LabelStore
 from services.accounts.rederiving import Touch
-from services.accounts.run_store import Key, RunStore
+from services.accounts.run_rows import Key
+from services.accounts.run_store import RunStore
 
 
 @dataclass(slots=True)

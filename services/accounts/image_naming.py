@@ -7,7 +7,7 @@ from libs.common.instants import Micros
 from services.accounts.classification_store import reclassify
 from services.accounts.copying import array
 from services.accounts.fact_writing import Writing
-from services.accounts.run_store import Key
+from services.accounts.run_rows import Key
 
 BY_DESCRIBE, BY_EVENT = 1, 2
 """Ranks of who named the image, the stronger one first; 0: nobody yet."""

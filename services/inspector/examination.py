@@ -42,7 +42,7 @@ def examine_disk(source: Source, progress: Progress) -> Finding:
         if volume.filesystem is not None:
             progress(f"reading {volume.format} on {volume.where}")
             candidates.append(_candidate(volume, volume.filesystem))
-    roots = [each for each in candidates if each.verdict.distribution != UNKNOWN]
+    roots = _plausible(disk, [each for each in candidates if each.verdict.distribution != UNKNOWN])
     root = _choose(roots)
     if root is None:
         return _unknown(disk, candidates, roots)
@@ -84,29 +84,41 @@ def _candidate(volume: Volume, filesystem: FileSystem) -> _Candidate:
     return _Candidate(volume, tree, verdict)
 
 
-def _choose(roots: Sequence[_Candidate]) -> _Candidate | None:
-    """Choose the one root; among several, those whose own fstab does not put / elsewhere.
+def _plausible(disk: DiskContents, roots: Sequence[_Candidate]) -> Sequence[_Candidate]:
+    """Leave out copies, whose own fstab puts / elsewhere: on another root, or on one unreadable."""
+    unreadable = any(each.filesystem is None and each.may_hold_root for each in disk.volumes)
+    if len(roots) == 1 and not unreadable:
+        return roots
+    plausible = [each for each in roots if not _mounts_another(each)]
+    return plausible if plausible or unreadable else roots
 
-    None when there is none, or when several remain that tell of different systems.
-    """
-    if len(roots) > 1:
-        roots = [each for each in roots if not _mounts_another(each)] or roots
+
+def _choose(roots: Sequence[_Candidate]) -> _Candidate | None:
+    """Choose the one root; None when there is none, or several that tell of different systems."""
     systems = {(each.verdict.distribution, each.verdict.version) for each in roots}
     return roots[0] if len(systems) == 1 else None
 
 
 def _mounts_another(candidate: _Candidate) -> bool:
-    """Say whether /etc/fstab mounts a file system with another UUID as /: then this is a copy."""
+    """Say whether /etc/fstab mounts another file system as /: then this is a copy."""
     try:
         text = candidate.tree.read(_FSTAB, _FSTAB_LIMIT).decode(errors="replace")
     except ContentError:
         return False
     for line in text.splitlines():
         fields = line.split()
-        if fields[1:2] == ["/"] and fields[0].startswith("UUID="):
-            wanted = fields[0].removeprefix("UUID=").strip('"').lower()
-            filesystem = candidate.volume.filesystem
-            return filesystem is not None and wanted != filesystem.uuid
+        if fields[1:2] == ["/"]:
+            return _names_another(fields[0], candidate.volume)
+    return False
+
+
+def _names_another(device: str, volume: Volume) -> bool:
+    """Say whether fstab's first field surely means another file system than this one."""
+    if device.startswith("/dev/mapper/"):
+        return True
+    for prefix in ("UUID=", "/dev/disk/by-uuid/"):
+        if device.startswith(prefix) and volume.filesystem is not None:
+            return device.removeprefix(prefix).strip('"').lower() != volume.filesystem.uuid
     return False
 
 
@@ -173,7 +185,11 @@ def _weakened(strength: Strength) -> Strength:
 
 
 def _nothing_found(disk: DiskContents, candidates: Sequence[_Candidate]) -> str:
-    read = {each.volume.where: each.verdict.unknown_reason for each in candidates}
+    read = {
+        each.volume.where: each.verdict.unknown_reason
+        or f"{_named(each.verdict)}, which mounts another file system as its root"
+        for each in candidates
+    }
     said = [
         f"{volume.where} ({volume.format}): {read.get(volume.where) or volume.trouble or 'no root'}"
         for volume in disk.volumes

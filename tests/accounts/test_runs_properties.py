@@ -1,6 +1,7 @@
 """Properties of deriving runs, against a brute-force reference."""
 
 from dataclasses import astuple, replace
+from itertools import pairwise
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -43,7 +44,7 @@ def test_the_order_of_facts_does_not_matter(facts: InstanceFacts, random: object
 def test_runs_of_an_instance_never_overlap(facts: InstanceFacts) -> None:
     """Runs follow one another, each confirmed within itself, with what is possible beyond it."""
     runs = derive(facts).runs
-    for run, following in zip(runs, runs[1:], strict=False):
+    for run, following in pairwise(runs):
         assert run.end
         assert run.end <= following.start
         assert run.end_latest <= following.start or run.end_latest == 0
@@ -56,7 +57,7 @@ def test_runs_of_an_instance_never_overlap(facts: InstanceFacts) -> None:
 
 
 def _rederived(known: InstanceFacts, new: list[Event]) -> Derived:
-    """What a store holds that derives again only what new events touch."""
+    """Give what a store holds that derives again only what new events touch."""
     stored = derive(known)
     heads = [run for run in stored.runs if run.start == run.session_start]
     times = [event.occurred_at for event in new]

@@ -148,6 +148,18 @@ def test_changes_count_to_the_second(played: Played) -> None:
     assert ran["batch"] == timedelta()
 
 
+def test_vcpu_time_follows_the_type_of_each_session(played: Played) -> None:
+    """`reports` ran with two vCPUs until it was stopped, and with eight after it was resized."""
+    ran = played.fleet.truth(
+        played.fleet.window_start,
+        NOON + timedelta(seconds=100),
+        by=by_name,
+        weight=lambda session: session.vcpus,
+    )
+    before = timedelta(days=2, hours=15, minutes=10, seconds=32)
+    assert ran["reports"] == 2 * (before + timedelta(days=1)) + 8 * timedelta(seconds=60)
+
+
 def test_the_fleet_is_varied(played: Played) -> None:
     """Three Regions, nine distributions and one unknown, RHEL under both licence models."""
     fleet = played.fleet

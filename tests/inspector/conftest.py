@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.inspector.images import Truth, truth
 from tests.support.inspector import Images
 from tests.support.local_aws import CUSTOMER
 
@@ -39,6 +40,12 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
         file.seek(5_000_000)
         file.write(b"the end")
     return root
+
+
+@pytest.fixture(scope="session")
+def expected(tree: Path) -> Truth:
+    """Describe every entry of the tree."""
+    return truth(tree)
 
 
 @pytest.fixture(scope="session")

@@ -101,6 +101,20 @@ def test_a_copy_on_a_data_partition_is_told_from_the_root_by_its_fstab(tmp_path:
     ] == [("other system", "partition 1", "debian 12")]
 
 
+def test_a_copy_beside_an_unreadable_root_decides_nothing(tmp_path: Path) -> None:
+    """The real root cannot be read yet; the copy's fstab says that it is not the root."""
+    lvm = tmp_path / "lvm"
+    lvm.write_bytes(bytes(512) + b"LABELONE" + bytes(16) + b"LVM2 001" + bytes(MIB))
+    fstab = "/dev/mapper/vg-root / xfs defaults 0 0\n"
+    copy = ext4(tmp_path, "copy.img", system(tmp_path / "copy", DEBIAN, fstab=fstab))
+    disk = tmp_path / "disk"
+    make_gpt(disk, 16 * MIB, [Part(2048, lvm), Part(16384, copy)])
+    finding = examine(disk)
+    assert finding.distribution == UNKNOWN
+    assert "partition 1 (LVM): cannot read yet: LVM" in finding.unknown_reason
+    assert "debian 12, which mounts another file system as its root" in finding.unknown_reason
+
+
 def test_two_systems_that_both_may_be_the_root_are_unknown(tmp_path: Path) -> None:
     """Neither is invented; both are named, and nothing in the evidence is decisive."""
     parts = [

@@ -227,7 +227,7 @@ def test_a_worker_that_is_stopped_gives_its_job_back(
 ) -> None:
     """In the midst of an inspection; the next worker does it."""
     image_id = images.register(images.snapshot("rhel-9"))
-    local_aws.delay("ebs:GetSnapshotBlock", 0.5)
+    local_aws.delay("ebs:GetSnapshotBlock", 0.2)
     inbox = Inbox()
     with consuming(inspection_broker, INSPECTION_RESULTS, inbox):
         with working(inspection_broker):

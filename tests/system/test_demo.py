@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[2]
-_LINE_BEFORE_WAITING = "It runs until you press Ctrl-C."
+_LINE_BEFORE_WAITING = "It runs until you press Ctrl-C, or elsewhere: "
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,3 +126,10 @@ def test_a_second_demo_says_that_one_is_running(kept: Kept) -> None:
     )
     assert done.returncode != 0
     assert "running already" in done.stderr
+
+
+def test_the_shown_command_stops_it(kept: Kept) -> None:
+    """`cloudigrade down` with the demo's state ends it, and all that it started."""
+    down = kept.said.rpartition(_LINE_BEFORE_WAITING)[2]
+    assert down.startswith("CLOUDIGRADE_STATE=.cloudigrade/demo ")
+    assert down.strip().endswith("cloudigrade down")
