@@ -10,9 +10,10 @@ from services.reports.columns import Codes, Times
 from services.reports.exact import Exact
 from services.reports.timelines import Timeline
 
-# A block has at most so many cells (32 MiB a table) and, unless one bucket has more, so many rows.
+# A block has at most so many cells (32 MiB a table) and, unless one bucket has more, so many rows:
+# few enough that what is made of them stays in the processor's cache.
 _MOST_CELLS = 2**22
-_MOST_ROWS = 2**22
+_MOST_ROWS = 2**19
 _BITS = 63
 _LIMB = 24
 

@@ -1,0 +1,38 @@
+"""accounts in a process of its own, which tests may kill: prints its address, then serves.
+
+`python -m tests.support.accounts_process DATABASE_URL`
+"""
+
+import sys
+import threading
+from contextlib import contextmanager
+from collections.abc import Iterator
+from subprocess import PIPE, Popen
+
+from tests.support.accounts import running_accounts
+
+
+@contextmanager
+def accounts_process(database_url: str) -> Iterator[tuple[Popen[str], str]]:
+    """Start a process and give it with its address; it is killed at the end, if not before."""
+    command = [sys.executable, "-m", "tests.support.accounts_process", database_url]
+    with Popen(command, stdin=PIPE, stdout=PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            lines = iter(process.stdout.readline, "")
+            target = next(line for line in lines if line.startswith("target="))
+            yield process, target.strip().removeprefix("target=")
+        finally:
+            process.kill()
+
+
+def main() -> None:
+    """Serve until standard input ends."""
+    with running_accounts(sys.argv[1]) as accounts:
+        sys.stdout.write(f"target={accounts.target}\n")
+        sys.stdout.flush()
+        sys.stdin.read()
+
+
+if __name__ == "__main__":
+    main()
