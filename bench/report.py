@@ -22,6 +22,7 @@ import grpc
 from bench.report_data import DATABASE, fill
 from bench.report_sql import baselines
 from cloudigrade.reports.v1 import reports_pb2, reports_pb2_grpc
+from libs.common import logs
 from libs.common.clock import SystemClock
 from libs.common.embedded_postgres import EmbeddedPostgres
 from libs.common.timestamps import from_timestamp
@@ -53,8 +54,11 @@ def main(arguments: Sequence[str] = ()) -> None:
     parser.add_argument("--sql-runs", type=int, default=100_000, help="how many the SQL adds up")
     parser.add_argument("--times", type=int, default=3, help="how often each is measured")
     asked = parser.parse_args(arguments)
-    print(f"report: a year by day by distribution, {asked.runs:,} runs of {asked.runs // 10:,}")
-    print(f"  instances (load {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors)")
+    logs.configure("bench", level="warning")
+    print(
+        "report: a year by day by distribution, ten runs of each instance"
+        f" (load {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors)"
+    )
     for runs in sorted({asked.runs, asked.sql_runs}):
         with ExitStack() as stack:
             bench = _Bench(stack, runs)

@@ -45,8 +45,8 @@ def show(context: typer.Context, output: FormatOption = Format.AUTO) -> None:
 def _entries() -> list[_Entry]:
     """Return every setting once, with those who read it."""
     # Here, since a command that only asks a question must not load NumPy and boto3.
-    from services.accounts.config import AccountsConfig  # noqa: PLC0415
-    from services.inspector.config import InspectorConfig  # noqa: PLC0415
+    from services.accounts.config import ProcessConfig as AccountsConfig  # noqa: PLC0415
+    from services.inspector.config import ProcessConfig as InspectorConfig  # noqa: PLC0415
     from services.reports.config import ReportsConfig  # noqa: PLC0415
     from services.scanner.config import ScannerConfig  # noqa: PLC0415
 

@@ -105,7 +105,10 @@ class Fleet:
         self._do("terminate", batch, self._second() - AGO)
 
     def change(self) -> None:
-        """Stop, start, launch, terminate and resize, all at this second."""
+        """Stop, start, launch, terminate and resize, all at this second.
+
+        EC2 tells times in whole seconds: let a new one begin after whatever was seen before.
+        """
         now = self._second()
         self._do("stop", self._machine("erp-2"), now)
         self._do("stop", self._machine("web-2"), now)

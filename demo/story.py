@@ -71,6 +71,7 @@ class Story:
         self._scan(account_id, "First scan")
         for change in (self._stage.fleet.change, self._stage.fleet.change_again):
             with self._narrator.step("Machines are stopped, started, launched and terminated"):
+                self._await_next_second()
                 change()
             self._scan(account_id, "Scan after it")
         self._await_inspections(account_id)
@@ -125,6 +126,14 @@ class Story:
                 found = sum(each.instances for each in regions.values())
                 detail(f"{len(regions)} Regions, {found} instances")
         raise CommandError("the scan broke off", Exit.TRY_AGAIN)
+
+    def _await_next_second(self) -> None:
+        """Wait until it is certain that what happens now happens after what was seen before.
+
+        EC2 tells times in whole seconds.
+        """
+        rest = 1_000_000 - self._to.clock.now().microsecond
+        threading.Event().wait(rest / 1_000_000)
 
     def _await_inspections(self, account_id: int) -> None:
         """Wait until every image's inspection has ended, whatever came of it."""

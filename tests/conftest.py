@@ -1,8 +1,11 @@
 """Fixtures that tests of several services use; each is written where its subject is."""
 
+import logging
 from collections import Counter
+from collections.abc import Iterator
 
 import pytest
+import structlog
 
 pytest_plugins = [
     "tests.support.accounts",
@@ -12,6 +15,17 @@ pytest_plugins = [
     "tests.support.postgres",
     "tests.support.rabbitmq",
 ]
+
+
+@pytest.fixture(autouse=True)
+def logs_as_before() -> Iterator[None]:
+    """Put the process's logging back, which a service that a test starts in it may set up."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield
+    structlog.reset_defaults()
+    root.handlers[:] = handlers
+    root.setLevel(level)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

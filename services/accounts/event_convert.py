@@ -97,7 +97,8 @@ def aside_of(message: events_pb2.Event, account_id: int, why: Malformed) -> Asid
     """Return what is kept of an event that was rejected."""
     return Aside(
         account_id,
-        message.source,
+        # An enum is open: its number may be one that nobody has, nor the database room for.
+        message.source if message.source in _SOURCES else events_pb2.SOURCE_UNSPECIFIED,
         f"event {message.event_id[:LONGEST_ID]!r}",
         str(why),
         message.SerializeToString(deterministic=True),

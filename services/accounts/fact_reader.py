@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import NamedTuple
 
 from libs.common.instants import Micros
 from services.accounts.copying import array
@@ -22,8 +23,7 @@ from services.accounts.facts import (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
+class Window(NamedTuple):
     """Part of one instance's history, both ends included."""
 
     account_id: int
@@ -117,14 +117,14 @@ def read_facts(cursor: Cursor, windows: Sequence[Window]) -> list[InstanceFacts]
         place, event_id, kind, at, source, fresh, previous, termination, *stated = row
         found[place].events.append(
             Event(
-                event_id=event_id,
-                kind=_KINDS[kind],
-                occurred_at=at,
-                source=_SOURCES[source],
-                fresh=fresh,
-                previous_state=previous,
-                termination=termination,
-                attributes=attributes(*stated),
+                event_id,
+                _KINDS[kind],
+                at,
+                _SOURCES[source],
+                fresh,
+                previous,
+                termination,
+                attributes(*stated),
             )
         )
     cursor.execute(_SIGHTINGS, columns)

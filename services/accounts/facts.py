@@ -1,13 +1,15 @@
 """What is known of one instance, before anything is concluded from it.
 
 Facts are only ever added (or superseded, see the store); `services.accounts.runs` derives runs from
-them and from nothing else. Instants are microseconds since the Unix epoch, UTC.
+them and from nothing else. Instants are microseconds since the Unix epoch, UTC. What is made for
+every event is a named tuple here and in the modules that follow: a frozen dataclass takes six times
+as long to make.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from libs.common.instants import Micros
 
@@ -51,8 +53,7 @@ NOTHING = Attributes()
 """States no attribute."""
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """Something that happened to one instance at a time. Unique by its `event_id`."""
 
     event_id: str
@@ -115,8 +116,7 @@ class TrackingGap:
     """Start of the Region's last complete listing before `ended_at`, less DESCRIBE_LAG; 0: none."""
 
 
-@dataclass(frozen=True, slots=True)
-class InstanceFacts:
+class InstanceFacts(NamedTuple):
     """Everything known of one instance, each kind in any order."""
 
     events: Sequence[Event] = ()

@@ -4,7 +4,7 @@ Deriving from nothing is always right; this finds the part of an instance's hist
 changed, so that a fact costs the same however long the history is.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from libs.common.instants import Micros
 from services.accounts.attributes import Basis
@@ -13,8 +13,7 @@ from services.accounts.runs import Derived, Run, derive
 from services.accounts.sessions import FOREVER
 
 
-@dataclass(frozen=True, slots=True)
-class Touch:
+class Touch(NamedTuple):
     """What is new (or no longer holds) about one instance."""
 
     first: Micros
@@ -37,8 +36,7 @@ class Touch:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
+class Scope(NamedTuple):
     """A part of an instance's history: the sessions from one up to another."""
 
     resume: Run | None
@@ -101,38 +99,34 @@ def _leans(run: Run, touch: Touch) -> bool:
 
 def _reaches_back(resume: Run, touch: Touch, facts: InstanceFacts) -> bool:
     """Whether earlier sessions lean on what is now the first that is said of an attribute."""
-    says = (
-        touch.says_type,
-        # A change of type says that CPU options no longer hold; it may be new, or moot.
-        touch.says_vcpu or _type_changes(touch, facts),
-        touch.says_usage_operation,
-    )
-    attributes = ("instance_type", "vcpu", "usage_operation")
-    return any(
-        said
-        and basis is not Basis.BEFORE
-        and not (basis is Basis.OWN and _said_before(touch.first, facts, attribute))
-        for said, basis, attribute in zip(says, resume.bases(), attributes, strict=True)
+    type_, vcpu, operation = resume.bases()
+    # A change of type says that CPU options no longer hold; it may be new, or moot.
+    says_vcpu = touch.says_vcpu or (vcpu is not Basis.BEFORE and _type_changes(touch, facts))
+    return (
+        (touch.says_type and _first_said(type_, touch, facts, "instance_type"))
+        or (says_vcpu and _first_said(vcpu, touch, facts, "vcpu"))
+        or (touch.says_usage_operation and _first_said(operation, touch, facts, "usage_operation"))
     )
 
 
-def _said_before(at: Micros, facts: InstanceFacts, attribute: str) -> bool:
-    stated = [event.attributes for event in facts.events if event.occurred_at < at]
-    stated += [sighting.attributes for sighting in facts.sightings if sighting.launch_time < at]
-    return any(getattr(attributes, attribute) for attributes in stated)
+def _first_said(basis: Basis, touch: Touch, facts: InstanceFacts, attribute: str) -> bool:
+    """Whether nothing was said of an attribute before what is new."""
+    if basis is not Basis.OWN:
+        return basis is not Basis.BEFORE
+    stated = [event.attributes for event in facts.events if event.occurred_at < touch.first]
+    stated += [s.attributes for s in facts.sightings if s.launch_time < touch.first]
+    return not any(getattr(attributes, attribute) for attributes in stated)
 
 
 def _type_changes(touch: Touch, facts: InstanceFacts) -> bool:
-    return any(
-        event.kind is EventKind.ATTRIBUTE_CHANGE
-        and event.attributes.instance_type
-        and event.occurred_at >= touch.first
-        for event in facts.events
-    )
+    changes = [event for event in facts.events if event.kind is EventKind.ATTRIBUTE_CHANGE]
+    return any(e.attributes.instance_type and e.occurred_at >= touch.first for e in changes)
 
 
 def _disowned(resume: Run, again: Run) -> bool:
     """Whether a statement that was the session's own no longer is: what came before then counts."""
+    if resume.basis == again.basis:
+        return False
     return any(
         was is Basis.OWN and now is not Basis.OWN
         for was, now in zip(resume.bases(), again.bases(), strict=True)

@@ -6,6 +6,7 @@ them as Python objects takes several.
 """
 
 import hashlib
+import json
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -50,16 +51,14 @@ _RUNS = (  # COPY takes no parameters.
 )
 
 _ACCOUNTS = """
-SELECT id, name, aws_account_id, state, last_recorded_at,
-       (SELECT count(*) FROM run WHERE run.account_id = cloud_account.id)
-FROM cloud_account
+SELECT id, name, aws_account_id, state, last_recorded_at FROM cloud_account
 WHERE (owner_id = %(owner)s OR %(owner)s = 0)
   AND (id = ANY(%(ids)s) OR cardinality(%(ids)s::bigint[]) = 0 AND verified_at <> 0)
 ORDER BY id
 """
 _TYPES = "SELECT name, vcpu, memory_mib FROM instance_type ORDER BY name"
 _INSTANCES = """
-SELECT instance_id, ec2_id, region, image_id, tags, architecture
+SELECT instance_id, ec2_id, region, image_id, tags::text, architecture
 FROM instance WHERE account_id = %s
   AND EXISTS (SELECT FROM run WHERE run.account_id = instance.account_id
               AND run.instance_id = instance.instance_id)
@@ -74,7 +73,6 @@ class ReadAccount:
 
     id: int
     revision: int
-    runs: int
     name: str
     aws_account_id: str
     state: State
@@ -99,6 +97,8 @@ class ReadInstance:
     region: str
     image_id: int
     tags: Mapping[str, str]
+    tags_bytes: int
+    """About what the tags take in a message."""
     architecture: str
 
 
@@ -161,8 +161,7 @@ class Snapshot:
         cursor = self._cursor
         rows = _copy(cursor, _RUNS.format(int(account.id)))
         numbers = np.unique(np.concatenate([rows["instance_type"], rows["usage_operation"]]))
-        cursor.execute(_INSTANCES, (account.id,))
-        instances = tuple(ReadInstance(*row) for row in cursor.fetchall())
+        instances = _instances(cursor, account.id)
         cursor.execute(_IMAGES, (account.id,))
         return AccountRuns(
             rows=rows,
@@ -189,14 +188,28 @@ class Snapshot:
             ReadAccount(
                 account_id,
                 _revision(recorded_at, types),
-                runs,
                 name,
                 aws_account_id,
                 State(state),
                 regions_of(cursor, account_id),
             )
-            for account_id, name, aws_account_id, state, recorded_at, runs in rows
+            for account_id, name, aws_account_id, state, recorded_at in rows
         )
+
+
+def _instances(cursor: Cursor, account_id: int) -> tuple[ReadInstance, ...]:
+    cursor.execute(_INSTANCES, (account_id,))
+    # Few instances have tags that no other has, and most of the time would go into reading them.
+    known: dict[str, dict[str, str]] = {}
+    read = []
+    for instance_id, ec2_id, region, image_id, tags, architecture in cursor.fetchall():
+        if tags not in known:
+            known[tags] = json.loads(tags)
+        size = 4 * len(tags)
+        read.append(
+            ReadInstance(instance_id, ec2_id, region, image_id, known[tags], size, architecture)
+        )
+    return tuple(read)
 
 
 def _types(cursor: Cursor) -> dict[str, InstanceType]:

@@ -1,6 +1,6 @@
 """RunService: gives the runs to whoever adds them up."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 
 import grpc
@@ -46,12 +46,12 @@ class RunServicer(runs_pb2_grpc.RunServiceServicer):
                 for each in snapshot.accounts
                 if known.get(each.id) != each.revision and each.state is not State.PENDING
             ]
+            counts: dict[int, int] = {}
             for account in new:
-                answer += (
-                    StreamRunsResponse(chunk=chunk)
-                    for chunk in chunks(account.id, snapshot.runs(account))
-                )
-        answer[0] = _header(as_of, snapshot.accounts, known)
+                runs = snapshot.runs(account)
+                counts[account.id] = len(runs.rows)
+                answer += (StreamRunsResponse(chunk=each) for each in chunks(account.id, runs))
+        answer[0] = _header(as_of, snapshot.accounts, known, counts)
         # Given up one by one, so that what was sent takes no memory.
         answer.reverse()
         while answer:
@@ -70,22 +70,31 @@ class RunServicer(runs_pb2_grpc.RunServiceServicer):
 
 
 def _header(
-    as_of: datetime, accounts: tuple[ReadAccount, ...], known: dict[int, int]
+    as_of: datetime,
+    accounts: tuple[ReadAccount, ...],
+    known: Mapping[int, int],
+    counts: Mapping[int, int],
 ) -> StreamRunsResponse:
     return StreamRunsResponse(
         header=StreamRunsResponse.Header(
             as_of=timestamp(to_micros(as_of)),
-            accounts=[_account(each, known.get(each.id) == each.revision) for each in accounts],
+            accounts=[
+                _account(
+                    each, counts.get(each.id, 0), unchanged=known.get(each.id) == each.revision
+                )
+                for each in accounts
+            ],
         )
     )
 
 
-def _account(account: ReadAccount, unchanged: bool) -> StreamRunsResponse.AccountSnapshot:  # noqa: FBT001  # a field's value
-    pending = account.state is State.PENDING
+def _account(
+    account: ReadAccount, runs: int, *, unchanged: bool
+) -> StreamRunsResponse.AccountSnapshot:
     return StreamRunsResponse.AccountSnapshot(
         account_id=account.id,
         revision=account.revision,
-        runs=0 if unchanged or pending else account.runs,
+        runs=runs,
         unchanged=unchanged,
         name=account.name,
         aws_account_id=account.aws_account_id,

@@ -75,8 +75,8 @@ class RunStore:
         """
         cursor.execute(
             "SELECT DISTINCT instance_id FROM run"
-            " WHERE account_id = %s AND (end_at = 0 OR end_latest = 253402300799999999)",
-            (account_id,),
+            " WHERE account_id = %s AND (end_at = 0 OR end_at > %s OR end_latest > %s)",
+            (account_id, at, at),
         )
         touches = {(account_id, number): Touch(at, FOREVER) for (number,) in cursor.fetchall()}
         if touches:
@@ -131,16 +131,16 @@ class RunStore:
         type_, vcpu, operation, basis = row[6:]
         texts = self._labels.texts(cursor, (type_, operation))
         return Run(
-            start=start,
-            end=end,
-            session_start=session,
-            confirmed_start=confirmed_start,
-            confirmed_end=confirmed_end,
-            end_latest=latest,
-            instance_type=texts[type_],
-            vcpu=vcpu,
-            usage_operation=texts[operation],
-            basis=basis,
+            start,
+            end,
+            session,
+            confirmed_start,
+            confirmed_end,
+            latest,
+            texts[type_],
+            vcpu,
+            texts[operation],
+            basis,
         )
 
 
@@ -148,11 +148,23 @@ _ALWAYS = Touch(0, FOREVER)
 
 
 def _read(cursor: Cursor, touches: Mapping[Key, Touch]) -> list[_Rewriting]:
-    stored = read_runs(cursor, touches)
+    reaching = {key: _reaching(touch) for key, touch in touches.items()}
+    stored = read_runs(cursor, reaching)
     return [
         _Rewriting(key, touch, rows)
-        for (key, touch), rows in zip(touches.items(), stored, strict=True)
+        for (key, touch), rows in zip(reaching.items(), stored, strict=True)
     ]
+
+
+def _reaching(touch: Touch) -> Touch:
+    """Return a touch that reaches as far as what it says does: into all sessions that follow.
+
+    They are derived again then, so all their rows must have been read, for those that no longer
+    follow to be found.
+    """
+    if touch.says_type or touch.says_vcpu or touch.says_usage_operation:
+        return touch._replace(last=FOREVER)
+    return touch
 
 
 def _texts(derived: Iterable[Derived | None]) -> set[str]:

@@ -11,8 +11,8 @@ What reports count of a run inside a window that ends at `until`:
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from libs.common.instants import Micros
 from services.accounts.attributes import (
@@ -28,8 +28,7 @@ from services.accounts.facts import InstanceFacts
 from services.accounts.sessions import FOREVER, Anomaly, AnomalyKind, Session, sweep_power
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+class Run(NamedTuple):
     """A part of a session in which no attribute changes."""
 
     start: Micros
@@ -56,8 +55,7 @@ class Run:
 _BASES = [(Basis(n & 3), Basis(n >> 2 & 3), Basis(n >> 4 & 3)) for n in range(64)]
 
 
-@dataclass(frozen=True, slots=True)
-class Derived:
+class Derived(NamedTuple):
     """What follows from the facts: runs by start, anomalies by time."""
 
     runs: list[Run]
@@ -73,7 +71,7 @@ def derive(facts: InstanceFacts, resume: Run | None = None, until: Micros = FORE
     `services.accounts.rederiving` says when that is enough.
     """
     power = sweep_power(facts, None if resume is None else _session(resume), until)
-    held = UNKNOWN if resume is None else _held(resume)
+    held = UNKNOWN if resume is None else _held(*resume[6:])
     runs: list[Run] = []
     anomalies = power.anomalies
     for session, attributes in zip(
@@ -93,11 +91,10 @@ def _session(run: Run) -> Session:
     return Session(run.start, run.end, run.end_latest)
 
 
-def _held(run: Run) -> Held:
-    type_, vcpu, operation = run.bases()
-    return Held(
-        One(run.instance_type, type_), One(run.vcpu, vcpu), One(run.usage_operation, operation)
-    )
+@lru_cache(maxsize=1024)
+def _held(instance_type: str, vcpu: int, usage_operation: str, basis: int) -> Held:
+    bases = _BASES[basis]
+    return Held(One(instance_type, bases[0]), One(vcpu, bases[1]), One(usage_operation, bases[2]))
 
 
 def _cut(session: Session, attributes: Attended) -> Iterator[Run]:

@@ -10,7 +10,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from libs.common.instants import Micros
 from services.accounts.facts import (
@@ -52,8 +52,7 @@ class Anomaly:
     event_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Session:
+class Session(NamedTuple):
     """From a power-on to a power-off."""
 
     start: Micros
@@ -67,8 +66,7 @@ class Session:
     """The part inside sightings, or all of it when its off was observed; 0 and 0: none."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stated:
+class Stated(NamedTuple):
     """Attributes that were stated or changed, in the order in which they took effect."""
 
     at: Micros
@@ -79,8 +77,7 @@ class Stated:
     event_id: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Power:
+class Power(NamedTuple):
     """What the sweep found."""
 
     sessions: list[Session]

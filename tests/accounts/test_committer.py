@@ -7,6 +7,7 @@ import pytest
 
 from libs.common.errors import Aborted, Unavailable
 from services.accounts.committer import MOST_EVENTS, Committer
+from services.accounts.facts import EventKind, Source
 from services.accounts.new_events import Aside, NewEvent, Outcome
 
 PATIENCE = 10.0
@@ -14,8 +15,24 @@ PATIENCE = 10.0
 
 def _event(account_id: int, event_id: str = "x") -> NewEvent:
     return NewEvent(
-        account_id, "us-east-1", "i-1", event_id, 1, 1, 2, False, False, "", "", "", 0, "", 0, "", ""
-    )  # fmt: skip
+        account_id=account_id,
+        region="us-east-1",
+        ec2_id="i-00000001",
+        event_id=event_id,
+        kind=EventKind.POWER_ON,
+        occurred_at=1,
+        source=Source.CLOUDTRAIL,
+        fresh=True,
+        termination=False,
+        state="",
+        previous_state="",
+        instance_type="m5.large",
+        vcpu=0,
+        usage_operation="",
+        usage_operation_at=0,
+        image="",
+        raw_id="",
+    )
 
 
 class _Recorder:

@@ -211,7 +211,7 @@ def test_describe_names_an_instances_image_before_any_event(
     other = "ami-00000000000000002"
     feed.send([message(early, I1, feed.account_id, image_id=other)])
     feed.show(at("10:30"), [listed(I1, at("10:00"), image_id=IMAGE)])
-    feed.send([message(replace(early, event_id="y"), I1, feed.account_id, image_id=other)])
+    feed.send([message(early._replace(event_id="y"), I1, feed.account_id, image_id=other)])
     (found,) = accounts.admin.inventory.ListInstances(
         inventory_pb2.ListInstancesRequest(account_id=feed.account_id)
     ).instances
@@ -370,7 +370,7 @@ def test_runs_do_not_depend_on_how_listings_and_events_arrive(
     for _ in tell():
         pass
     derived = derive(_facts(base, known, showings))
-    assert [astuple(run) for run in feed.runs(ec2_id)] == [astuple(run) for run in derived.runs]
+    assert feed.runs(ec2_id) == derived.runs
 
 
 def _showing(fleet: list[tuple[int, int]], minute: int) -> tuple[int, bool] | None:

@@ -1,6 +1,5 @@
 """Properties of deriving runs, against a brute-force reference."""
 
-from dataclasses import astuple, replace
 from itertools import pairwise
 
 from hypothesis import given, settings
@@ -14,7 +13,7 @@ from tests.accounts.runs_reference import reference_runs
 
 
 def _columns(run: Run) -> tuple[object, ...]:
-    return astuple(run)[:-1]  # all but how it is known
+    return run[:-1]  # all but how it is known
 
 
 @settings(max_examples=300, deadline=None)
@@ -30,8 +29,7 @@ def test_the_order_of_facts_does_not_matter(facts: InstanceFacts, random: object
     """Facts in another order, or told twice, give the same runs and anomalies."""
     shuffled = [*facts.events, *facts.events[:3]]
     random.shuffle(shuffled)  # type: ignore[attr-defined] # hypothesis gives a random.Random
-    again = replace(
-        facts,
+    again = facts._replace(
         events=shuffled,
         sightings=[*reversed(facts.sightings), *facts.sightings],
         statements=[*reversed(facts.statements)],
@@ -71,10 +69,10 @@ def _rederived(known: InstanceFacts, new: list[Event]) -> Derived:
     before = [run for run in heads if run.start < touch.first]
     after = [run for run in heads if run.start > touch.last]
     part = scope(touch, before[-1] if before else None, after[0] if after else None)
-    every = replace(known, events=[*known.events, *new])
+    every = known._replace(events=[*known.events, *new])
     first = part.resume.start if part.resume else 0
     last = part.until.start if part.until else 10**18
-    near = replace(every, events=[e for e in every.events if first <= e.occurred_at <= last])
+    near = every._replace(events=[e for e in every.events if first <= e.occurred_at <= last])
     derived = rederive(touch, part, near)
     if derived is None:
         return derive(every)
@@ -101,9 +99,9 @@ def test_deriving_what_is_touched_equals_deriving_everything(
     known: InstanceFacts, late: list[Event], data: st.DataObject
 ) -> None:
     """After late events only the touched part is derived, and all runs are as if from nothing."""
-    new = [replace(event, event_id=f"new-{event.event_id}") for event in late]
+    new = [event._replace(event_id=f"new-{event.event_id}") for event in late]
     if not new:
         return
     count = data.draw(st.integers(1, min(3, len(new))))
-    every = replace(known, events=[*known.events, *new[:count]])
+    every = known._replace(events=[*known.events, *new[:count]])
     assert _rederived(known, new[:count]) == derive(every)

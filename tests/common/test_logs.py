@@ -80,11 +80,11 @@ def test_urls_and_bearer_tokens_lose_their_secrets() -> None:
 def test_other_libraries_speak_in_the_same_form() -> None:
     """The standard library's warnings become lines; its chatter stays out at info."""
     with recorded_logs(level="info") as lines:
-        logging.getLogger("pika.adapters").info("connected")
-        logging.getLogger("pika.adapters").warning("lost %s", "it")
+        logging.getLogger("urllib3.connectionpool").info("connected")
+        logging.getLogger("urllib3.connectionpool").warning("lost %s", "it")
     line = lines.one("library.said")
     assert (line["logger"], line["message"], line["level"]) == (
-        "pika.adapters",
+        "urllib3.connectionpool",
         "lost it",
         "warning",
     )

@@ -4,9 +4,8 @@
 """
 
 import sys
-import threading
-from contextlib import contextmanager
 from collections.abc import Iterator
+from contextlib import contextmanager
 from subprocess import PIPE, Popen
 
 from tests.support.accounts import running_accounts

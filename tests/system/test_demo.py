@@ -44,14 +44,13 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kept]:
         text=True,
     )
     assert process.stdout is not None
-    assert process.stderr is not None
     lines = []
     for line in process.stdout:
         lines.append(line)
         if _LINE_BEFORE_WAITING in line:
             break
     else:
-        pytest.fail(f"the demo ended early:\n{''.join(lines)}{process.stderr.read()}")
+        pytest.fail(f"the demo ended early:\n{''.join(lines)}{process.communicate()[1]}")
     yield Kept(process, "".join(lines), folder)
     # As it says that it is stopped.
     subprocess.run(

@@ -12,8 +12,9 @@ import pytest
 import yaml
 
 from libs.common.config import load, settings_of
-from services.accounts.config import AccountsConfig
-from services.inspector.config import InspectorConfig
+from libs.common.server_config import ServerConfig
+from services.accounts.config import ProcessConfig as AccountsConfig
+from services.inspector.config import ProcessConfig as InspectorConfig
 from services.reports.config import ReportsConfig
 from services.scanner.config import ScannerConfig
 
@@ -60,10 +61,10 @@ def compose(environ: dict[str, str]) -> dict[str, Any]:
 def test_each_service_can_load_what_compose_gives_it(name: str) -> None:
     """The variables of a service are all it needs, each one is read, and it listens outward."""
     environment = compose(SECRETS)["services"][name]["environment"]
-    config = load(CONFIGS[name], environment, service=name)
+    load(CONFIGS[name], environment, service=name)
     known = {setting.env for setting in settings_of(CONFIGS[name], service=name)}
     assert {key for key in environment if key.startswith("CLOUDIGRADE_")} <= known
-    assert config.server.listen.host == "0.0.0.0"
+    assert load(ServerConfig, environment, service=name).listen.host == "0.0.0.0"
 
 
 @pytest.mark.parametrize("missing", SECRETS)
