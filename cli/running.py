@@ -18,6 +18,8 @@ from cli.connection import Connections
 from cli.exits import CommandError, Exit
 from cli.state import StateFolder
 from libs.common import logs
+from libs.common.config import load
+from libs.common.logs import LogConfig
 from libs.common.server import run_until_signal
 
 _START_SECONDS = 120.0
@@ -71,7 +73,7 @@ def _serve(connections: Connections, state: StateFolder) -> None:
     with ExitStack() as stack:
         stack.enter_context(state.held())
         log = stack.enter_context(state.log.open("a", buffering=1))
-        logs.configure("cloudigrade", level=connections.environ.get(*_LEVEL), stream=log)
+        logs.configure("cloudigrade", level=load(LogConfig, connections.environ).level, stream=log)
         embedded = serve_all(connections.environ, state.path, connections.clock, stack)
         for name, target in embedded.targets.items():
             _say(f"{name:<10} {target}")
@@ -80,9 +82,6 @@ def _serve(connections: Connections, state: StateFolder) -> None:
         state.announce(embedded.targets)
         run_until_signal()
         _say("Stopping ...")
-
-
-_LEVEL = ("CLOUDIGRADE_LOG_LEVEL", "info")
 
 
 def _start_detached(state: StateFolder) -> None:

@@ -20,6 +20,8 @@ from demo.machines import CUSTOMER_ACCOUNT
 from demo.narrator import Narrator
 from libs.common import logs
 from libs.common.clock import Clock
+from libs.common.config import load
+from libs.common.logs import LogConfig
 
 if TYPE_CHECKING:
     from cli.embedded import Embedded
@@ -52,7 +54,7 @@ class Stage:
             stack.enter_context(state.held())
             shutil.rmtree(folder / "postgres", ignore_errors=True)
             log = stack.enter_context(state.log.open("w", buffering=1))
-            logs.configure("cloudigrade", level=environ.get(*_LEVEL), stream=log)
+            logs.configure("cloudigrade", level=load(LogConfig, environ).level, stream=log)
             with narrator.step("A local AWS with a fleet's past, and the services") as detail:
                 aws = stack.enter_context(AwsProcess())
                 # Here, while the local AWS starts: importing the services takes seconds.
@@ -88,9 +90,6 @@ class Stage:
             PolicyDocument=(_ROLE_DOCUMENTS / "policy.json").read_text(),
         )
         iam.close()
-
-
-_LEVEL = ("CLOUDIGRADE_LOG_LEVEL", "info")
 
 
 def _lead_boto3_to(aws: AwsProcess, stack: ExitStack) -> None:

@@ -84,7 +84,7 @@ def main() -> None:
             return
         config = load(ProcessConfig, os.environ, service="accounts")
         hidden = secrets_of(ProcessConfig, os.environ, service="accounts")
-        logs.configure("accounts", level=config.accounts.log_level, secrets=hidden)
+        logs.configure("accounts", level=config.accounts.log.level, secrets=hidden)
         serve(config.accounts, stack, broker=stack.enter_context(config.broker.broker()))
         run_until_signal()
 

@@ -20,7 +20,7 @@ from services.accounts.cloud_accounts import CloudAccount, RegionStatus, State, 
 from services.accounts.database import Cursor, Database, lock_accounts
 from services.accounts.erasing import erase
 from services.accounts.repeats import RequestKey, made_before, remember
-from services.accounts.tracking import end_scan, set_state
+from services.accounts.tracking import set_state
 
 _ACCOUNTS = (
     "SELECT id, owner_id, name, partition, aws_account_id, role_arn, external_id, state,"
@@ -111,23 +111,29 @@ class AccountStore:
         name: str | None = None,
         role_arn: str | None = None,
     ) -> CloudAccount:
-        """Change what is given; another role makes the account PENDING. NotFound."""
+        """Change what is given; another role makes the account PENDING. NotFound.
+
+        Nobody scans a PENDING account, so tracking ends if it was ENABLED.
+        """
         with self._database.transaction() as cursor:
+            lock_accounts(cursor, [account_id])
             old = visible_account(cursor, account_id, owner)
+            if role_arn not in {None, old.role_arn}:
+                if old.state is State.ENABLED:
+                    set_state(cursor, old, State.PENDING, author.at)
+                    self._retrack(cursor, account_id, author.at)
+                cursor.execute(
+                    "UPDATE cloud_account SET role_arn = %s, state = %s WHERE id = %s",
+                    (role_arn, State.PENDING, account_id),
+                )
+                audit.record(
+                    cursor, author, account_id, "account.role_changed", str(role_arn), old.role_arn
+                )
             if name not in {None, old.name}:
                 cursor.execute(
                     "UPDATE cloud_account SET name = %s WHERE id = %s", (name, account_id)
                 )
                 audit.record(cursor, author, account_id, "account.renamed", str(name), old.name)
-            if role_arn not in {None, old.role_arn}:
-                cursor.execute(
-                    "UPDATE cloud_account SET role_arn = %s, state = %s WHERE id = %s",
-                    (role_arn, State.PENDING, account_id),
-                )
-                end_scan(cursor, account_id)
-                audit.record(
-                    cursor, author, account_id, "account.role_changed", str(role_arn), old.role_arn
-                )
             return visible_account(cursor, account_id, owner)
 
     def move(

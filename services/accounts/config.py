@@ -1,11 +1,11 @@
 """accounts' settings."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from libs.common.broker_rabbitmq import BrokerConfig
-from libs.common.config import integer, one_of, seconds, setting
-from libs.common.logs import LEVELS
+from libs.common.config import integer, seconds, setting
+from libs.common.logs import LogConfig
 from libs.common.server_config import ServerConfig
 
 
@@ -43,6 +43,7 @@ class AccountsConfig:
     """What accounts is told by its environment, whichever broker it works with."""
 
     server: ServerConfig
+    log: LogConfig = field(default_factory=LogConfig)
     database: DatabaseConfig
     scanner_token: str = setting(
         "CLOUDIGRADE_SCANNER_TOKEN",
@@ -75,13 +76,6 @@ class AccountsConfig:
         parse=seconds,
         doc="How long a scanner keeps the right to scan an account without renewing it.",
         why="Another scanner takes over that soon after one died; scanners renew far more often.",
-    )
-    log_level: str = setting(
-        "CLOUDIGRADE_LOG_LEVEL",
-        default="info",
-        parse=one_of(*LEVELS),
-        doc="The least level that is logged.",
-        why="info has one line for each call.",
     )
 
 

@@ -12,7 +12,10 @@ _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
 
 def escaped(text: str) -> str:
-    """Return a text as a field of COPY's text format; it must hold no NUL."""
+    """Return a text as a field of COPY's text format; the same one if it needs nothing.
+
+    It must hold no NUL.
+    """
     if "\\" in text or not text.isprintable():
         return text.translate(_ESCAPES)
     return text

@@ -54,9 +54,9 @@ class FactWriter:
         Unavailable or Aborted, and then nothing is changed.
         """
         self._labels.learn(texts)
-        now = to_micros(self._clock.now())
         with self._database.transaction() as cursor:
             lock_accounts(cursor, account_ids)
+            now = to_micros(self._clock.now())
             writing = Writing(cursor, now, _recorded_at(cursor, account_ids, now))
             yield writing
             self._runs.rewrite(cursor, writing.touches, writing.recorded_at)

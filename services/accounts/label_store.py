@@ -27,6 +27,8 @@ class LabelStore:
             cursor.execute(
                 "INSERT INTO label (text) SELECT unnest(%s) ON CONFLICT DO NOTHING", (sorted(new),)
             )
+        # Only once they are committed: a number that was rolled back must not be remembered.
+        with self._database.transaction() as cursor:
             self._read(cursor)
 
     def numbers(self, cursor: Cursor, texts: Collection[str]) -> Mapping[str, int]:

@@ -110,9 +110,12 @@ def read_runs(cursor: Cursor, touches: Mapping[Key, Touch]) -> list[list[RunRow]
     return every
 
 
-def read_anomalies(cursor: Cursor, windows: Sequence[Window]) -> list[set[AnomalyRow]]:
-    """Return the anomalies in each window, without those at its very begin."""
-    found: list[set[AnomalyRow]] = [set() for _ in windows]
+def read_anomalies(cursor: Cursor, windows: Sequence[Window]) -> dict[int, set[AnomalyRow]]:
+    """Return the anomalies in each window that has any, without those at its very begin.
+
+    By the window's place.
+    """
+    found: dict[int, set[AnomalyRow]] = {}
     cursor.execute(
         _ANOMALIES,
         (
@@ -123,7 +126,7 @@ def read_anomalies(cursor: Cursor, windows: Sequence[Window]) -> list[set[Anomal
         ),
     )
     for place, *row in cursor.fetchall():
-        found[place].add((row[0], row[1], row[2]))
+        found.setdefault(place, set()).add((row[0], row[1], row[2]))
     return found
 
 

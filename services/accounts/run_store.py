@@ -93,8 +93,11 @@ class RunStore:
         """Derive what can have changed; return the instances of which more can have."""
         again: list[Key] = []
         parts: list[tuple[_Rewriting, Scope]] = []
-        for each in _read(cursor, touches):
-            part = self._scope(cursor, each)
+        every = _read(cursor, touches)
+        labels = {number for each in every for row in each.stored for number in (row[6], row[8])}
+        texts = self._labels.texts(cursor, labels)
+        for each in every:
+            part = _scope(each, texts)
             if part is None:
                 again.append(each.key)
             else:
@@ -106,42 +109,36 @@ class RunStore:
             for (each, part), facts in zip(parts, read_facts(cursor, windows), strict=True)
         ]
         numbers = self._labels.numbers(cursor, _texts(derived))
-        for (each, part), result, anomalies in zip(parts, derived, odd, strict=True):
+        for place, ((each, part), result) in enumerate(zip(parts, derived, strict=True)):
             if result is None:
                 again.append(each.key)
                 continue
             at = recorded_at[each.key[0]]
             _compare_runs(each.key, _within(part, each.stored), result, numbers, changes, at)
-            _compare_anomalies(each.key, anomalies, result, changes, at)
+            if result.anomalies or place in odd:
+                _compare_anomalies(each.key, odd.get(place, set()), result, changes, at)
         return again
 
-    def _scope(self, cursor: Cursor, each: _Rewriting) -> Scope | None:
-        """Return the part to derive, or None when that is more than was read."""
-        if each.touch is _ALWAYS:
-            return EVERYTHING
-        before, after = each.heads()
-        part = scope(each.touch, self._run(cursor, before), self._run(cursor, after))
-        more = part == EVERYTHING and (before is not None or after is not None)
-        return None if more else part
 
-    def _run(self, cursor: Cursor, row: RunRow | None) -> Run | None:
-        if row is None:
-            return None
-        start, end, session, confirmed_start, confirmed_end, latest = row[:6]
-        type_, vcpu, operation, basis = row[6:]
-        texts = self._labels.texts(cursor, (type_, operation))
-        return Run(
-            start,
-            end,
-            session,
-            confirmed_start,
-            confirmed_end,
-            latest,
-            texts[type_],
-            vcpu,
-            texts[operation],
-            basis,
-        )
+def _scope(each: _Rewriting, texts: Mapping[int, str]) -> Scope | None:
+    """Return the part to derive, or None when that is more than was read."""
+    if each.touch is _ALWAYS:
+        return EVERYTHING
+    before, after = each.heads()
+    part = scope(
+        each.touch,
+        None if before is None else _run(before, texts),
+        None if after is None else _run(after, texts),
+    )
+    more = part == EVERYTHING and (before is not None or after is not None)
+    return None if more else part
+
+
+def _run(row: RunRow, texts: Mapping[int, str]) -> Run:
+    start, end, session, sure, surely, latest, type_, vcpu, operation, basis = row
+    return Run(
+        start, end, session, sure, surely, latest, texts[type_], vcpu, texts[operation], basis
+    )
 
 
 _ALWAYS = Touch(0, FOREVER)
@@ -220,8 +217,6 @@ def _compare_anomalies(
     changes: RowChanges,
     recorded_at: Micros,
 ) -> None:
-    if not stored and not derived.anomalies:
-        return
     found = {(odd.occurred_at, int(odd.kind), odd.event_id) for odd in derived.anomalies}
     for at, kind, event_id in found - stored:
         fields = (*key, at, kind, escaped(event_id), recorded_at)

@@ -58,9 +58,12 @@ class ScheduleStore:
                 (State.ENABLED, now, now, limit),
             )
             due = [account_id for (account_id,) in cursor.fetchall()]
+            # Looked at again now that their leases are held: one may just have been paused.
+            found = [visible_account(cursor, each, EVERYBODY, deleted=True) for each in due]
             leases = [
-                self._take(cursor, visible_account(cursor, account_id, EVERYBODY), holder, now)
-                for account_id in due
+                self._take(cursor, account, holder, now)
+                for account in found
+                if account.state is State.ENABLED
             ]
             cursor.execute(
                 "SELECT coalesce(min(greatest(l.due_at, l.expires_at)), 0)"
@@ -78,15 +81,17 @@ class ScheduleStore:
         Raises NotFound, and FailedPrecondition while it is not enabled.
         """
         with self._database.transaction() as cursor:
-            account = visible_account(cursor, account_id, owner)
-            if account.state is not State.ENABLED:
-                raise not_enabled(account.state)
+            visible_account(cursor, account_id, owner)
             cursor.execute(
                 "SELECT holder, started_at, expires_at, last_scan FROM scan_lease"
                 " WHERE account_id = %s FOR UPDATE",
                 (account_id,),
             )
             holding, started_at, expires_at, last = cursor.fetchone() or ("", 0, 0, None)
+            # Looked at now that its lease is held: it may just have been paused.
+            account = visible_account(cursor, account_id, owner)
+            if account.state is not State.ENABLED:
+                raise not_enabled(account.state)
             summary = _summary(last) if last else None
             if after is not None and summary is not None and summary.started_at > after:
                 return summary

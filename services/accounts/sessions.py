@@ -18,6 +18,7 @@ from services.accounts.facts import (
     NOTHING,
     Attributes,
     Event,
+    EventKind,
     InstanceFacts,
     Sighting,
     Statement,
@@ -142,9 +143,11 @@ def _precedence(fact: Fact) -> tuple[int, str, Micros, str, int, str]:
 
 def _settle(facts: Sequence[Fact]) -> Attributes:
     """Give what facts in order of precedence state together, each attribute for itself."""
+    if len(facts) == 1:
+        return facts[0].attributes
     every = [fact.attributes for fact in facts if fact.attributes is not NOTHING]
-    if len(every) < 2:  # noqa: PLR2004 (nothing to settle between fewer)
-        return every[0] if every else NOTHING
+    if not every:
+        return NOTHING
     return Attributes(
         next((a.instance_type for a in every if a.instance_type), ""),
         next((a.vcpu for a in every if a.vcpu), 0),
@@ -205,6 +208,9 @@ class _Sweep:
 
     def step(self, at: Micros, facts: list[Fact]) -> None:
         """Sweep one instant."""
+        if len(facts) == 1 and facts[0].kind is EventKind.POWER_ON:
+            self._power_on(at, facts)  # type: ignore[arg-type] # what is a power-on is a Start
+            return
         shown, ons, offs, changes = _apart(facts)
         if changes:
             first = changes[0].event_id
@@ -238,13 +244,13 @@ class _Sweep:
             self.stated.append(Stated(at, attributes, change=False, session=session))
 
     def _power_on(self, at: Micros, ons: Sequence[Start]) -> None:
-        launched = [on for on in ons if type(on) is Sighting]
         if self._on and at - self._start > SAME_START:
-            fresh = any(on.fresh for on in ons)
+            fresh = [on for on in ons if on.fresh]
             if fresh or self._gone(at) or self._unwatched(at):
                 self._end_unseen(at)
-        for sighting in launched:
-            self._launch(sighting)
+        for on in ons:
+            if type(on) is Sighting:
+                self._launch(on)
         if self._terminated:
             self._odd(AnomalyKind.ON_AFTER_TERMINATION, at, ons)
             self._state(at, ons, -1)
@@ -258,7 +264,7 @@ class _Sweep:
 
     def _power_off(self, at: Micros, offs: Sequence[Event], ons: Sequence[Start]) -> None:
         """Take the offs of an instant, and its ons: off and on again, or on and off again."""
-        final = any(off.termination for off in offs)
+        final = [off for off in offs if off.termination]
         if self._on:
             if _was_stopped(offs):
                 self._end_unseen(at)
@@ -271,7 +277,7 @@ class _Sweep:
         elif not ons and not self._met:
             self._odd(AnomalyKind.OFF_WITHOUT_ON, at, offs)
         self._met = True
-        self._terminated = self._terminated or final
+        self._terminated = self._terminated or bool(final)
         if ons:
             self._power_on(at, ons)
 
@@ -356,4 +362,5 @@ def _apart(
 
 def _was_stopped(offs: Sequence[Event]) -> bool:
     """Whether the offs of an instant say that it was stopped already, by the best that tells."""
-    return next((off.previous_state for off in offs if off.previous_state), "") == "stopped"
+    said = [off.previous_state for off in offs if off.previous_state]
+    return said[:1] == ["stopped"]

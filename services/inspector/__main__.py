@@ -26,7 +26,7 @@ def main() -> None:
     with one_line_failures(), ExitStack() as stack:
         config = load(ProcessConfig, os.environ, service="inspector")
         hidden = secrets_of(ProcessConfig, os.environ, service="inspector")
-        logs.configure("inspector", level=config.inspector.log_level, secrets=hidden)
+        logs.configure("inspector", level=config.inspector.log.level, secrets=hidden)
         serve(config.inspector, stack, broker=stack.enter_context(config.broker.broker()))
         run_until_signal()
 

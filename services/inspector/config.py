@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 
 from libs.common.aws import AwsConfig
 from libs.common.broker_rabbitmq import BrokerConfig
-from libs.common.config import integer, one_of, setting
-from libs.common.logs import LEVELS
+from libs.common.config import integer, setting
+from libs.common.logs import LogConfig
 from libs.common.server_config import ServerConfig, default_target
 from libs.common.tls import ClientTls
 from services.inspector.inspection import InspectionLimits
@@ -17,6 +17,7 @@ class InspectorConfig:
     """What the inspector is told by its environment, whichever broker it works with."""
 
     server: ServerConfig
+    log: LogConfig = field(default_factory=LogConfig)
     aws: AwsConfig = field(default_factory=AwsConfig)
     tls: ClientTls = field(default_factory=ClientTls)
     reading: ReadingConfig = field(default_factory=ReadingConfig)
@@ -46,13 +47,6 @@ class InspectorConfig:
         parse=integer(1, 64),
         doc="Inspections that people ask for and watch, at one time.",
         why="They come beside the jobs and must not starve them.",
-    )
-    log_level: str = setting(
-        "CLOUDIGRADE_LOG_LEVEL",
-        default="info",
-        parse=one_of(*LEVELS),
-        doc="The least level that is logged.",
-        why="At info there is a line for each call and each inspection.",
     )
 
 

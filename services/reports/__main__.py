@@ -23,7 +23,7 @@ def main() -> None:
     with one_line_failures(), ExitStack() as stack:
         config = load(ReportsConfig, os.environ, service="reports")
         hidden = secrets_of(ReportsConfig, os.environ, service="reports")
-        logs.configure("reports", level=config.log_level, secrets=hidden)
+        logs.configure("reports", level=config.log.level, secrets=hidden)
         serve(config, stack)
         run_until_signal()
 

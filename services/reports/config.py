@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from libs.common.config import integer, one_of, setting
-from libs.common.logs import LEVELS
+from libs.common.config import integer, setting
+from libs.common.logs import LogConfig
 from libs.common.server_config import ServerConfig, default_target
 from libs.common.tls import ClientTls
 
@@ -13,6 +13,7 @@ class ReportsConfig:
     """Everything that reports is told by its environment."""
 
     server: ServerConfig
+    log: LogConfig = field(default_factory=LogConfig)
     tls: ClientTls = field(default_factory=ClientTls)
     accounts_target: str = setting(
         "CLOUDIGRADE_ACCOUNTS_TARGET",
@@ -46,11 +47,4 @@ class ReportsConfig:
         parse=integer(1, 1_000),
         doc="Reports made at one time; others wait for their turn.",
         why="Each keeps a core busy, and needs memory of its own.",
-    )
-    log_level: str = setting(
-        "CLOUDIGRADE_LOG_LEVEL",
-        default="info",
-        parse=one_of(*LEVELS),
-        doc="The least level that is logged.",
-        why="info has one line for each call.",
     )

@@ -33,7 +33,7 @@ def main() -> None:
     with one_line_failures(), ExitStack() as stack:
         config = load(ScannerConfig, os.environ, service="scanner")
         hidden = secrets_of(ScannerConfig, os.environ, service="scanner")
-        logs.configure("scanner", level=config.log_level, secrets=hidden)
+        logs.configure("scanner", level=config.log.level, secrets=hidden)
         serve(config, stack)
         run_until_signal()
 

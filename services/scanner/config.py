@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 
 from libs.common.aws import AwsConfig
-from libs.common.config import integer, one_of, setting
-from libs.common.logs import LEVELS
+from libs.common.config import integer, setting
+from libs.common.logs import LogConfig
 from libs.common.server_config import ServerConfig, default_target
 from libs.common.tls import ClientTls
 
@@ -14,6 +14,7 @@ class ScannerConfig:
     """Everything that the scanner is told by its environment."""
 
     server: ServerConfig
+    log: LogConfig = field(default_factory=LogConfig)
     aws: AwsConfig = field(default_factory=AwsConfig)
     tls: ClientTls = field(default_factory=ClientTls)
     accounts_target: str = setting(
@@ -41,11 +42,4 @@ class ScannerConfig:
         parse=integer(1, 200),
         doc="Regions that are read at one time, over all scans.",
         why="About as many as an account has enabled; one of 10,000 instances takes 30 MB.",
-    )
-    log_level: str = setting(
-        "CLOUDIGRADE_LOG_LEVEL",
-        default="info",
-        parse=one_of(*LEVELS),
-        doc="The least level that is logged.",
-        why="At info there is a line for each call and each scan.",
     )
