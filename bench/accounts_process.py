@@ -15,7 +15,7 @@ def main() -> None:
     """Serve until told to stop."""
     with one_line_failures(), ExitStack() as stack:
         config = load(AccountsConfig, os.environ, service="accounts")
-        logs.configure("accounts", level=config.log_level)
+        logs.configure("accounts", level=config.log.level)
         serve(config, stack, broker=stack.enter_context(MemoryBroker()))
         run_until_signal()
 

@@ -3,7 +3,8 @@
 import os
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from dataclasses import replace
+from typing import Annotated, Any
 
 import typer
 
@@ -12,6 +13,7 @@ from cli.connection import Connections
 from cli.exits import CommandError, Exit
 from cli.running import demo, down, up
 from cli.settings import ClientConfig
+from cli.state import InUse, StateFolder
 from libs.common.clock import SystemClock
 from libs.common.config import ConfigError, StartError, load
 
@@ -40,21 +42,48 @@ def application() -> typer.Typer:
 
 
 def _connect(context: typer.Context) -> None:
-    config = load(ClientConfig, os.environ)
+    config = _where_it_runs(load(ClientConfig, os.environ))
     context.obj = Connections(config, SystemClock(), os.environ)
     context.call_on_close(context.obj.close)
 
 
+def _where_it_runs(config: ClientConfig) -> ClientConfig:
+    """Let what serves from the state folder be called, unless other addresses are set."""
+    running = StateFolder(config.state).running()
+    targets = running.targets if running else {}
+    unset: dict[str, Any] = {
+        name: target
+        for name, target in targets.items()
+        if not os.environ.get(f"CLOUDIGRADE_{name.upper()}_TARGET")
+    }
+    return replace(config, **unset)
+
+
 def main(arguments: Annotated[Sequence[str] | None, "without the program's name"] = None) -> None:
     """Run the command and end the process with its exit status (`cli.exits`)."""
+    # gRPC's core would write lines of its own to standard error; errors are told below.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
-        application()(args=arguments, prog_name="cloudigrade")
+        status = application()(args=arguments, prog_name="cloudigrade", standalone_mode=False)
     except CommandError as error:
-        sys.exit(_complain(error))
+        status = _complain(error)
+    except typer.TyperException as error:
+        # A command group without a command has printed its help, and has nothing more to say.
+        text = error.format_message().strip()
+        status = _complain(CommandError(text, Exit.USAGE)) if text else Exit.USAGE
+    except typer.Abort:
+        status = _complain(CommandError("broken off; nothing was done"))
     except ConfigError as error:
-        sys.exit(_complain(CommandError(str(error), Exit.USAGE)))
+        status = _complain(CommandError(str(error), Exit.USAGE))
+    except InUse as error:
+        status = _complain(CommandError(str(error), Exit.CONFLICT))
     except StartError as error:
-        sys.exit(_complain(CommandError(str(error))))
+        status = _complain(CommandError(str(error)))
+    except OSError as error:
+        if error.filename is None:
+            raise
+        status = _complain(CommandError(f"{error.filename}: {error.strerror}"))
+    sys.exit(status)
 
 
 def _complain(error: CommandError) -> int:

@@ -5,9 +5,9 @@ from uuid import uuid4
 
 import typer
 
-from cli.connection import CALL, Connections
+from cli.connection import CALL, LARGEST_ID, Connections
 from cli.exits import CommandError, Exit
-from cli.output import Column, Format, FormatOption, instant, table_of
+from cli.output import Column, Format, FormatOption, Output, instant, table_of
 from cli.paging import all_pages
 from cloudigrade.accounts.v1.accounts_pb2 import (
     CloudAccount,
@@ -24,7 +24,9 @@ from cloudigrade.scanner.v1.scanner_pb2 import VerifyAccountRequest
 
 accounts = typer.Typer(help="The cloud accounts that are watched.", no_args_is_help=True)
 
-AccountArgument = Annotated[int, typer.Argument(help="The account's id in cloudigrade.", min=1)]
+AccountArgument = Annotated[
+    int, typer.Argument(help="The account's id in cloudigrade.", min=1, max=LARGEST_ID)
+]
 _COLUMNS = (
     *(Column("id", right=True), Column("name"), Column("AWS account"), Column("state")),
     *(Column("last scan"), Column("ExternalId")),
@@ -46,7 +48,7 @@ def add(
     with connections.errors(connections.config.accounts):
         made = connections.accounts().CreateCloudAccount(request, timeout=CALL).account
     shown = connections.output(output)
-    shown.message(made, lambda: table_of(_COLUMNS, [_row(made)]))
+    _show_one(shown, made)
     shown.line(
         f"Let the role's trust policy demand sts:ExternalId {made.external_id},\n"
         f"then run: cloudigrade account verify {made.id}"
@@ -56,7 +58,9 @@ def add(
 @accounts.command("list")
 def list_(
     context: typer.Context,
-    removed: Annotated[bool, typer.Option(help="Removed accounts with kept history too.")] = False,
+    removed: Annotated[
+        bool, typer.Option("--removed", help="Removed accounts with kept history too.")
+    ] = False,
     output: FormatOption = Format.AUTO,
 ) -> None:
     """List the accounts that you may see."""
@@ -121,39 +125,55 @@ def verify(
 
 
 @accounts.command("enable")
-def enable(context: typer.Context, account: AccountArgument) -> None:
+def enable(
+    context: typer.Context, account: AccountArgument, output: FormatOption = Format.AUTO
+) -> None:
     """Take up scanning again."""
     connections: Connections = context.obj
     with connections.errors(connections.config.accounts):
-        connections.accounts().EnableCloudAccount(
+        answer = connections.accounts().EnableCloudAccount(
             EnableCloudAccountRequest(id=account), timeout=CALL
         )
+    _show_one(connections.output(output), answer.account)
 
 
 @accounts.command("pause")
-def pause(context: typer.Context, account: AccountArgument) -> None:
+def pause(
+    context: typer.Context, account: AccountArgument, output: FormatOption = Format.AUTO
+) -> None:
     """Stop scanning for a while."""
     connections: Connections = context.obj
     with connections.errors(connections.config.accounts):
-        connections.accounts().PauseCloudAccount(PauseCloudAccountRequest(id=account), timeout=CALL)
+        answer = connections.accounts().PauseCloudAccount(
+            PauseCloudAccountRequest(id=account), timeout=CALL
+        )
+    _show_one(connections.output(output), answer.account)
 
 
 @accounts.command("disable")
-def disable(context: typer.Context, account: AccountArgument) -> None:
+def disable(
+    context: typer.Context, account: AccountArgument, output: FormatOption = Format.AUTO
+) -> None:
     """Stop all work for the account until it is enabled again."""
     connections: Connections = context.obj
     with connections.errors(connections.config.accounts):
-        connections.accounts().DisableCloudAccount(
+        answer = connections.accounts().DisableCloudAccount(
             DisableCloudAccountRequest(id=account), timeout=CALL
         )
+    _show_one(connections.output(output), answer.account)
 
 
 @accounts.command("remove")
 def remove(
     context: typer.Context,
     account: AccountArgument,
-    keep_history: Annotated[bool, typer.Option("--keep-history")] = False,
-    erase_history: Annotated[bool, typer.Option("--erase-history")] = False,
+    keep_history: Annotated[
+        bool, typer.Option("--keep-history", help="Reports keep what is known up to now.")
+    ] = False,
+    erase_history: Annotated[
+        bool, typer.Option("--erase-history", help="What is known is gone for good.")
+    ] = False,
+    output: FormatOption = Format.AUTO,
 ) -> None:
     """Remove an account; say whether its history stays in reports."""
     if keep_history == erase_history:
@@ -161,9 +181,17 @@ def remove(
     connections: Connections = context.obj
     history = History.HISTORY_KEEP if keep_history else History.HISTORY_ERASE
     with connections.errors(connections.config.accounts):
-        connections.accounts().DeleteCloudAccount(
+        answer = connections.accounts().DeleteCloudAccount(
             DeleteCloudAccountRequest(id=account, history=history), timeout=CALL
         )
+    shown = connections.output(output)
+    if shown.json:
+        shown.message(answer, lambda: table_of((), ()))
+    shown.line("Removed.")
+
+
+def _show_one(shown: Output, account: CloudAccount) -> None:
+    shown.message(account, lambda: table_of(_COLUMNS, [_row(account)]))
 
 
 def _row(account: CloudAccount) -> list[str]:

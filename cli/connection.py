@@ -21,6 +21,8 @@ from libs.common.clock import Clock
 
 CALL = timedelta(seconds=60).total_seconds()
 """How long a call may take that answers once."""
+LARGEST_ID = 2**63 - 1
+"""Ids are 64 bits wide in the contracts."""
 LONG_CALL = timedelta(minutes=30).total_seconds()
 """How long a call may take that streams its progress."""
 
@@ -77,15 +79,27 @@ class Connections:
 
     def _channel(self, target: str) -> grpc.Channel:
         if target not in self._channels:
-            self._channels[target] = open_channel(target, token=self._token())
+            self._channels[target] = open_channel(target, token=self._token(), tls=self.config.tls)
         return self._channels[target]
 
     def _token(self) -> str:
-        if self.config.token:
-            return self.config.token
+        token, source = self.config.token or "", "CLOUDIGRADE_TOKEN"
+        if not token:
+            source = str(self.config.admin_token_file)
+            token = self._admin_token()
+        if not token.isascii() or not token.isprintable():
+            raise CommandError(f"what {source} holds is no token", Exit.NOT_ALLOWED)
+        return token
+
+    def _admin_token(self) -> str:
         try:
             return self.config.admin_token_file.read_text().strip()
-        except OSError:
+        except PermissionError as error:
+            raise CommandError(
+                f"you may not read {error.filename}: set CLOUDIGRADE_TOKEN to a token of yours",
+                Exit.NOT_ALLOWED,
+            ) from None
+        except (OSError, UnicodeDecodeError):
             raise CommandError(
                 "no token: set CLOUDIGRADE_TOKEN, or run where `cloudigrade up` keeps its state",
                 Exit.NOT_ALLOWED,

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from cli.accounts import AccountArgument
-from cli.connection import CALL, Connections
+from cli.connection import CALL, LARGEST_ID, Connections
 from cli.output import Column, Format, FormatOption, instant, table_of
 from cli.paging import all_pages
 from cloudigrade.accounts.v1.inventory_pb2 import (
@@ -47,7 +47,8 @@ def redrive(
     context: typer.Context,
     account: AccountArgument,
     ids: Annotated[
-        list[int] | None, typer.Argument(help="Which; none: all that were given up.")
+        list[int] | None,
+        typer.Argument(help="Which; none: all that were given up.", min=1, max=LARGEST_ID),
     ] = None,
     output: FormatOption = Format.AUTO,
 ) -> None:

@@ -3,12 +3,12 @@
 import re
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 import typer
 from rich.table import Table
 
-from cli.connection import CALL, Connections
+from cli.connection import CALL, LARGEST_ID, Connections
 from cli.exits import CommandError, Exit
 from cli.output import Column, Format, FormatOption, Output, hours, instant, table_of
 from cloudigrade.reports.v1.reports_pb2 import (
@@ -47,7 +47,9 @@ def report(
     ] = None,
     bucket: Annotated[str, typer.Option(help="none, hour, day, week or month.")] = "none",
     zone: Annotated[str, typer.Option(help="The IANA time zone of days and of --start.")] = "UTC",
-    account: Annotated[list[int] | None, typer.Option(help="Only this account (id).")] = None,
+    account: Annotated[
+        list[int] | None, typer.Option(help="Only this account (id).", min=1, max=LARGEST_ID)
+    ] = None,
     region: Annotated[list[str] | None, typer.Option(help="Only this Region.")] = None,
     distribution: Annotated[
         list[str] | None, typer.Option(help="Only this distribution, such as rhel.")
@@ -80,13 +82,17 @@ def window(start: str, end: str, last: str, zone: str, now: datetime) -> tuple[d
     """
     if start and last:
         raise CommandError("--start and --last exclude one another", Exit.USAGE)
-    until = _instant(end, zone, "--end") if end else now
+    place = _zone(zone)
+    until = _instant(end, place, "--end") if end else now
     if start:
-        return _instant(start, zone, "--start"), until
+        return _instant(start, place, "--start"), until
     match = _SPAN.fullmatch(last or "30d")
     if match is None:
         raise CommandError(f"--last {last!r} is no span; write 12h, 30d or 4w", Exit.USAGE)
-    return until - int(match[1]) * _UNITS[match[2]], until
+    try:
+        return until - int(match[1]) * _UNITS[match[2]], until
+    except OverflowError:
+        raise CommandError(f"--last {last!r} begins before time did", Exit.USAGE) from None
 
 
 def show(output: Output, request: GetRuntimeRequest, answer: GetRuntimeResponse) -> None:
@@ -149,13 +155,21 @@ def _chosen(word: str, choices: dict[str, str], option: str) -> str:
         raise CommandError(f"{option} {word!r} is not one of {known}", Exit.USAGE) from None
 
 
-def _instant(text: str, zone: str, option: str) -> datetime:
+def _zone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    # Not found; a path that leads elsewhere; a folder of the database.
+    except (KeyError, ValueError, OSError):
+        raise CommandError(
+            f"--zone {name!r} is no IANA time zone; write it as in Europe/Berlin", Exit.USAGE
+        ) from None
+
+
+def _instant(text: str, zone: ZoneInfo, option: str) -> datetime:
     try:
         parsed = datetime.fromisoformat(text)
-        return parsed if parsed.tzinfo else parsed.replace(tzinfo=ZoneInfo(zone))
-    except ZoneInfoNotFoundError:
-        raise CommandError(f"--zone {zone!r} is no IANA time zone", Exit.USAGE) from None
-    except ValueError:
+        return (parsed if parsed.tzinfo else parsed.replace(tzinfo=zone)).astimezone(UTC)
+    except (ValueError, OverflowError):
         raise CommandError(
             f"{option} {text!r} is no time; write 2026-11-01 or 2026-11-01T12:30:00+01:00",
             Exit.USAGE,

@@ -4,11 +4,15 @@ The services are imported when they are needed: a command that only asks a quest
 NumPy and boto3.
 """
 
+import json
+import os
+import shutil
 import subprocess
 import sys
 import threading
 import time
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -20,7 +24,6 @@ from cli.state import StateFolder
 from libs.common import logs
 from libs.common.config import load
 from libs.common.logs import LogConfig
-from libs.common.server import run_until_signal
 
 _START_SECONDS = 120.0
 _STOP_SECONDS = 60.0
@@ -49,7 +52,13 @@ def down(context: typer.Context) -> None:
     if running is None:
         _say("Nothing is running here.")
         return
-    if not state.stop(running, _STOP_SECONDS):
+    try:
+        stopped = state.stop(running, _STOP_SECONDS)
+    except PermissionError:
+        raise CommandError(
+            f"process {running.pid} is another user's: stop it as that user", Exit.NOT_ALLOWED
+        ) from None
+    if not stopped:
         raise CommandError(f"process {running.pid} has not ended; see {state.log}")
     _say("Stopped.")
 
@@ -68,7 +77,8 @@ def demo(
 
 
 def _serve(connections: Connections, state: StateFolder) -> None:
-    from cli.embedded import serve_all  # noqa: PLC0415  # as above
+    from cli.embedded import serve_all  # noqa: PLC0415  # see the top
+    from libs.common.server import run_until_signal  # noqa: PLC0415  # see the top
 
     with ExitStack() as stack:
         stack.enter_context(state.held())
@@ -88,10 +98,10 @@ def _start_detached(state: StateFolder) -> None:
     if (running := state.running()) is not None:
         _say(f"It is running already, as process {running.pid}.")
         return
-    state.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    state.make()
     with (state.path / "up.out").open("w+") as out:
         process = subprocess.Popen(  # this very program
-            [sys.executable, "-m", "cli", "up"],
+            [sys.executable, "-P", "-m", "cli", "up"],
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=subprocess.STDOUT,
@@ -100,7 +110,7 @@ def _start_detached(state: StateFolder) -> None:
         _wait_until_up(state, process)
         out.seek(0)
         _say(out.read().rstrip())
-    _say("Stop it with: cloudigrade down")
+    _say(f"Stop it with: {_program()} down")
 
 
 def _wait_until_up(state: StateFolder, process: "subprocess.Popen[bytes]") -> None:
@@ -108,12 +118,28 @@ def _wait_until_up(state: StateFolder, process: "subprocess.Popen[bytes]") -> No
     deadline = time.monotonic() + _START_SECONDS
     while state.running() is None:
         if process.poll() is not None:
-            said = (state.path / "up.out").read_text().strip().splitlines()
-            raise CommandError(said[-1] if said else f"it did not start; see {state.log}")
+            raise _why_not(state)
         if time.monotonic() > deadline:
             process.terminate()
             raise CommandError(f"it did not start in time; see {state.log}", Exit.TRY_AGAIN)
         pause.wait(0.05)
+
+
+def _why_not(state: StateFolder) -> CommandError:
+    """Return the error with which the process in the background ended."""
+    said = (state.path / "up.out").read_text().strip().splitlines()
+    try:
+        error = json.loads(said[-1])["error"]
+        return CommandError(error["message"], Exit(error["exit"]), reason=error["reason"])
+    except (IndexError, KeyError, TypeError, ValueError):
+        return CommandError(f"it did not start; see {state.log} and {state.path / 'up.out'}")
+
+
+def _program() -> str:
+    """Return how to call this very program from here."""
+    beside = Path(sys.executable).with_name("cloudigrade")
+    found = shutil.which("cloudigrade")
+    return "cloudigrade" if found and Path(found) == beside else os.path.relpath(beside)
 
 
 def _say(text: str) -> None:

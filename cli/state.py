@@ -24,6 +24,10 @@ class Running:
     targets: Mapping[str, str]
 
 
+class InUse(StartError):
+    """Another process serves from the folder."""
+
+
 class StateFolder:
     """The folder of one `cloudigrade up`; locked by it for as long as it lives."""
 
@@ -36,13 +40,24 @@ class StateFolder:
         """Where the services log to."""
         return self.path / "cloudigrade.log"
 
+    def make(self) -> None:
+        """Make the folder unless it is there; StartError when it cannot be written to."""
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._file.open("a").close()
+        except OSError as error:
+            raise StartError(
+                f"{self.path} cannot be written to ({error.strerror}):"
+                " name another folder in CLOUDIGRADE_STATE"
+            ) from None
+
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """Hold the folder; StartError when a living process does."""
-        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        """Hold the folder; InUse when a living process does, StartError when it is no use."""
+        self.make()
         with self._file.open("a+") as file:
             if not _locked(file.fileno()):
-                raise StartError(
+                raise InUse(
                     f"it is running already, with its state in {self.path} (cloudigrade down)"
                 )
             file.truncate(0)

@@ -1,11 +1,14 @@
 """`cloudigrade user` and `cloudigrade token`."""
 
+import sys
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from typing import Annotated
 
 import typer
 
-from cli.connection import CALL, Connections
+from cli.connection import CALL, LARGEST_ID, Connections
+from cli.exits import CommandError, Exit
 from cli.output import Column, Format, FormatOption, instant, table_of
 from cli.paging import all_pages
 from cloudigrade.accounts.v1.identity_pb2 import (
@@ -44,7 +47,7 @@ def create_user(
     connections: Connections = context.obj
     if role not in _ROLES:
         raise typer.BadParameter("it is admin or member", param_hint="--role")
-    request = CreateUserRequest(name=name or typer.prompt("Name of the user"), role=_ROLES[role])
+    request = CreateUserRequest(name=name or _asked_name(), role=_ROLES[role])
     with connections.errors(connections.config.accounts):
         user = connections.identity().CreateUser(request, timeout=CALL).user
     connections.output(output).message(user, lambda: table_of(_USER_COLUMNS, [_user_row(user)]))
@@ -54,14 +57,8 @@ def create_user(
 def list_users(context: typer.Context, output: FormatOption = Format.AUTO) -> None:
     """List all users."""
     connections: Connections = context.obj
-    stub = connections.identity()
     with connections.errors(connections.config.accounts):
-        found = list(
-            all_pages(
-                lambda token: stub.ListUsers(ListUsersRequest(page_token=token), timeout=CALL),
-                lambda answer: answer.users,
-            )
-        )
+        found = list(_every_user(connections))
     connections.output(output).messages(found, _USER_COLUMNS, _user_row)
 
 
@@ -76,7 +73,7 @@ def create_token(
     """Make a token for a user and print it: this once, and never again."""
     connections: Connections = context.obj
     request = CreateTokenRequest(
-        user_name=name or typer.prompt("Name of the user"),
+        user_name=name or _asked_name(),
         label=label,
         expire_time=connections.clock.now() + timedelta(days=days),
     )
@@ -90,13 +87,14 @@ def create_token(
 @tokens.command("list")
 def list_tokens(
     context: typer.Context,
-    user_id: Annotated[int, typer.Option(help="Whose, by id; 0: your own.", min=0)] = 0,
+    name: Annotated[str, typer.Argument(help="Whose; without a name your own.")] = "",
     output: FormatOption = Format.AUTO,
 ) -> None:
-    """List tokens, without their secrets."""
+    """List a user's tokens, without their secrets."""
     connections: Connections = context.obj
     stub = connections.identity()
     with connections.errors(connections.config.accounts):
+        user_id = _id_of(name, _every_user(connections)) if name else 0
         found = list(
             all_pages(
                 lambda token: stub.ListTokens(
@@ -111,7 +109,7 @@ def list_tokens(
 @tokens.command("revoke")
 def revoke_token(
     context: typer.Context,
-    token_id: Annotated[int, typer.Argument(help="The token's id.")],
+    token_id: Annotated[int, typer.Argument(help="The token's id.", min=1, max=LARGEST_ID)],
     output: FormatOption = Format.AUTO,
 ) -> None:
     """Make a token useless from now on."""
@@ -121,6 +119,30 @@ def revoke_token(
     connections.output(output).message(
         answer.token, lambda: table_of(_TOKEN_COLUMNS, [_token_row(answer.token)])
     )
+
+
+def _asked_name() -> str:
+    """Ask for a user's name; CommandError when there is nobody to ask."""
+    if not sys.stdin.isatty():
+        raise CommandError("give the user's name (make: NAME=...)", Exit.USAGE)
+    name: str = typer.prompt("Name of the user", err=True)
+    return name
+
+
+def _every_user(connections: Connections) -> Iterator[User]:
+    stub = connections.identity()
+    return all_pages(
+        lambda token: stub.ListUsers(ListUsersRequest(page_token=token), timeout=CALL),
+        lambda answer: answer.users,
+    )
+
+
+def _id_of(name: str, users: Iterable[User]) -> int:
+    for user in users:
+        if user.name == name:
+            found: int = user.id
+            return found
+    raise CommandError(f"there is no user {name!r}", Exit.NOT_FOUND, reason="USER_NOT_FOUND")
 
 
 def _user_row(user: User) -> list[str]:

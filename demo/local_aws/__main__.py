@@ -1,6 +1,8 @@
 """Runs a local AWS until its input ends; says its address first."""
 
+import os
 import sys
+from contextlib import suppress
 from functools import cache
 
 from botocore import loaders
@@ -13,9 +15,8 @@ def main() -> None:
     _read_descriptions_once()
     from demo.local_aws.server import LocalAws  # noqa: PLC0415  # after the line above
 
-    with LocalAws() as aws:
-        sys.stdout.write(aws.url + "\n")
-        sys.stdout.flush()
+    with LocalAws() as aws, suppress(BrokenPipeError):  # when that process has ended already
+        os.write(sys.stdout.fileno(), f"{aws.url}\n".encode())
         sys.stdin.read()
 
 

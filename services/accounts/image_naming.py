@@ -25,12 +25,15 @@ _NAME = """
 UPDATE instance i SET image_id = n.image_id, image_rank = n.rank, image_at = n.at
 FROM (
     SELECT DISTINCT ON (account_id, instance_id) *
-    FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[])
-         AS n(account_id, instance_id, image_id, at), (SELECT %s::smallint AS rank) AS by
-    ORDER BY account_id, instance_id, at
+    FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::text[])
+         AS n(account_id, instance_id, image_id, at, ami_id), (SELECT %s::smallint AS rank) AS by
+    ORDER BY account_id, instance_id, at, ami_id COLLATE "C"
 ) n
 WHERE i.account_id = n.account_id AND i.instance_id = n.instance_id
-  AND (i.image_id = 0 OR (i.image_rank, i.image_at) > (n.rank, n.at))
+  AND (i.image_id = 0 OR (i.image_rank, i.image_at, (
+      SELECT ami_id COLLATE "C" FROM image m
+      WHERE m.account_id = i.account_id AND m.image_id = i.image_id
+  )) > (n.rank, n.at, n.ami_id))
 """
 
 
@@ -49,7 +52,8 @@ def name_images(
 ) -> dict[tuple[int, str], int]:
     """Note which images instances have, making images never heard of; return the images' numbers.
 
-    By account and AMI id.
+    By account and AMI id. Of two that are named at one instant the lower id holds, whichever came
+    first.
     """
     if not named:
         return {}
@@ -61,6 +65,7 @@ def name_images(
             array(n.instance[1] for n in named),
             array(images[n.instance[0], n.ami_id] for n in named),
             array(n.at for n in named),
+            [n.ami_id for n in named],
             rank,
         ),
     )

@@ -187,7 +187,7 @@ class Snapshot:
         return tuple(
             ReadAccount(
                 account_id,
-                _revision(recorded_at, types),
+                _revision(recorded_at, types, pending=state == State.PENDING),
                 name,
                 aws_account_id,
                 State(state),
@@ -217,10 +217,10 @@ def _types(cursor: Cursor) -> dict[str, InstanceType]:
     return {row[0]: InstanceType(*row) for row in cursor.fetchall()}
 
 
-def _revision(recorded_at: Micros, types: str) -> int:
+def _revision(recorded_at: Micros, types: str, *, pending: bool) -> int:
     # Instance types are the same for all accounts, and what is learnt of one changes reports of
-    # every account that uses it.
-    digest = hashlib.blake2b(f"{recorded_at} {types}".encode(), digest_size=8).digest()
+    # every account that uses it. An account that is to be proved again shows nothing meanwhile.
+    digest = hashlib.blake2b(f"{recorded_at} {types} {pending}".encode(), digest_size=8).digest()
     return int.from_bytes(digest) >> 1
 
 

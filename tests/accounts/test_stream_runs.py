@@ -189,6 +189,30 @@ def test_an_account_that_nobody_proved_shows_nothing(accounts: Accounts) -> None
     assert (shown.state, shown.runs) == (accounts_pb2.CloudAccount.STATE_PENDING, 0)
 
 
+def test_an_account_whose_role_changed_shows_nothing_until_it_is_proved(accounts: Accounts) -> None:
+    """Neither to those who hold its runs, nor does anybody keep the emptiness afterwards."""
+    account = accounts.verified(accounts.admin)
+    one = put_instance(accounts, account.id, "i-0000000000000000a")
+    put_runs(accounts, account.id, [(one, HOUR, 2 * HOUR, "m5.large", "RunInstances")])
+
+    def known(streamed: Streamed) -> list[runs_pb2.StreamRunsRequest.Known]:
+        revision = streamed.header.accounts[0].revision
+        return [runs_pb2.StreamRunsRequest.Known(account_id=account.id, revision=revision)]
+
+    first = stream(accounts, accounts.admin)
+    account.role_arn += "-2"
+    accounts.admin.accounts.UpdateCloudAccount(
+        accounts_pb2.UpdateCloudAccountRequest(
+            account=accounts_pb2.CloudAccount(id=account.id, role_arn=account.role_arn)
+        )
+    )
+    pending = stream(accounts, accounts.admin, known=known(first))
+    assert (pending.header.accounts[0].unchanged, pending.runs) == (False, [])
+    accounts.verify(account)
+    proved = stream(accounts, accounts.admin, known=known(pending))
+    assert (proved.header.accounts[0].unchanged, proved.runs) == (False, first.runs)
+
+
 def test_many_runs_come_in_chunks_that_fit_a_message(accounts: Accounts) -> None:
     """70,000 runs come in order, complete, and no message is larger than gRPC's 4 MiB."""
     account = accounts.verified(accounts.admin)
