@@ -4,7 +4,9 @@ import contextlib
 import fcntl
 import json
 import os
+import select
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -86,15 +88,37 @@ class StateFolder:
 
     def stop(self, running: Running, patience: float) -> bool:
         """Ask the process to end, wait until it has; return whether it did within seconds."""
-        os.kill(running.pid, signal.SIGTERM)
-        pause = threading.Event()
         deadline = time.monotonic() + patience
-        while time.monotonic() < deadline:
-            with self._file.open() as file:
-                if _free(file.fileno()):
+        with contextlib.ExitStack() as stack:
+            process = _watched(running.pid, stack)
+            os.kill(running.pid, signal.SIGTERM)
+            pause = threading.Event()
+            while time.monotonic() < deadline:
+                with self._file.open() as file:
+                    free = _free(file.fileno())
+                if free:
+                    _await_end(process, deadline)
                     return True
-            pause.wait(_POLL_SECONDS)
+                pause.wait(_POLL_SECONDS)
         return False
+
+
+def _watched(pid: int, stack: contextlib.ExitStack) -> int | None:
+    """Return a descriptor that becomes readable when the process ends; None where there is none."""
+    if sys.platform != "linux":
+        return None
+    try:
+        descriptor = os.pidfd_open(pid)
+    except OSError:
+        return None
+    stack.callback(os.close, descriptor)
+    return descriptor
+
+
+def _await_end(process: int | None, deadline: float) -> None:
+    """Wait for what a process still does after it has let go of the folder."""
+    if process is not None:
+        select.select([process], [], [], max(0.0, deadline - time.monotonic()))
 
 
 def _locked(descriptor: int) -> bool:

@@ -88,6 +88,14 @@ ON CONFLICT (account_id, region) DO UPDATE SET
     trouble = '', trouble_since = 0
 RETURNING confirmed_through
 """
+_DOUBT_REGION = """
+INSERT INTO region (account_id, region, trouble, trouble_since)
+VALUES (%(account)s, %(region)s, %(trouble)s, %(now)s)
+ON CONFLICT (account_id, region) DO UPDATE SET
+    trouble = excluded.trouble,
+    trouble_since = CASE WHEN region.trouble = '' THEN %(now)s ELSE region.trouble_since END
+RETURNING confirmed_through
+"""
 
 
 class ListingStore:
@@ -244,13 +252,18 @@ def _images(writing: Writing, listing: Listing, ids: Mapping[str, int]) -> int:
 
 
 def _keep_region(writing: Writing, listing: Listing) -> Micros:
+    """Note what is known of the Region now; return up to when everything is."""
+    odd = len(listing.asides)
     writing.cursor.execute(
-        _KEEP_REGION,
+        _DOUBT_REGION if odd else _KEEP_REGION,
         {
             "account": listing.account_id,
             "region": listing.region,
             "at": listing.started_at,
             "through": listing.started_at - DESCRIBE_LAG,
+            "now": writing.now,
+            "trouble": f"{odd} {'instance' if odd == 1 else 'instances'} of the last listing"
+            f" {'was' if odd == 1 else 'were'} not understood: see the account's quarantine",
         },
     )
     (through,) = writing.cursor.fetchone() or (0,)

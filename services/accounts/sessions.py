@@ -21,6 +21,7 @@ from services.accounts.facts import (
     EventKind,
     InstanceFacts,
     Sighting,
+    Source,
     Statement,
 )
 
@@ -268,6 +269,8 @@ class _Sweep:
         if self._on:
             if _was_stopped(offs):
                 self._end_unseen(at)
+            elif _may_have_been_stopped(offs):
+                self._append(at, 0, min(at, self._covered_until))
             else:
                 self._end(at)
         elif ons and not self._terminated and not any(type(on) is Sighting for on in ons):
@@ -364,3 +367,10 @@ def _was_stopped(offs: Sequence[Event]) -> bool:
     """Whether the offs of an instant say that it was stopped already, by the best that tells."""
     said = [off.previous_state for off in offs if off.previous_state]
     return said[:1] == ["stopped"]
+
+
+def _may_have_been_stopped(offs: Sequence[Event]) -> bool:
+    """Whether all that is known is that describe showed it terminated: it may have been stopped."""
+    return all(
+        off.source is Source.DESCRIBE and off.termination and not off.previous_state for off in offs
+    )

@@ -24,6 +24,7 @@ class Span(NamedTuple):
     end: int
     latest: int
     observed: bool
+    sure: bool = True
 
 
 class History:
@@ -55,7 +56,8 @@ class History:
             blip = off and on and not start and not any(a == at for a, _ in self.seen)
             if off and start:
                 late = [e.previous_state for e in off if e.previous_state][:1] == ["stopped"]
-                spans.append(self._unseen(start, at) if late else Span(start, at, 0, True))
+                sure = any(e.source != 1 or not e.termination or e.previous_state for e in off)
+                spans.append(self._unseen(start, at) if late else Span(start, at, 0, True, sure))
                 start = 0
             if blip and not self.deaths:
                 spans.append(Span(at, at, 0, True))
@@ -99,4 +101,4 @@ class History:
             first, last = max(a, span.start), min(b, span.end or NEVER)
             if first < last and a < following:
                 low, high = (low if low and first <= high else first), max(last, high)
-        return (span.start, span.end) if span.observed else (low, high)
+        return (span.start, span.end) if span.observed and span.sure else (low, high)

@@ -270,6 +270,10 @@ def test_an_instance_that_is_not_understood_is_left_out(feed: Feeder, accounts: 
         inventory_pb2.ListQuarantineRequest(account_id=feed.account_id)
     ).items
     assert [each.reason for each in kept] == ["launch_time: is required"]
+    # Nothing is confirmed by such a listing either, and the Region says why.
+    region = _region(accounts, feed)
+    assert region.confirmed_through == timestamp(at("10:25"))
+    assert region.trouble.startswith("1 instance of the last listing was not understood")
 
 
 # Regions and tracking

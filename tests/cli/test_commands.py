@@ -65,7 +65,7 @@ def account(aws: "LocalAws", run: Run) -> str:
     assert run("account", "verify", added["id"]).status == 0
     scanned = run("scan", added["id"])
     assert scanned.status == 0, scanned.err
-    assert scanned.answer["instances"] == 1
+    assert scanned.answer["instances"] == "1"
     return str(added["id"])
 
 

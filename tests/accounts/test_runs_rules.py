@@ -168,6 +168,19 @@ def test_what_a_stopped_instance_shows_holds_from_the_next_session_on() -> None:
 # Rules 8 and 9
 
 
+def test_a_termination_that_only_describe_shows_confirms_nothing_since_the_last_sighting() -> None:
+    """It may have been stopped before 15:00: counted until then, confirmed until 10:40."""
+    every = (sighted("10:00", "10:15", "10:45"), terminated("15:00", source=Source.DESCRIBE))
+    assert spans(*every) == ["10:00-15:00"]
+    assert confirmed(*every) == ["10:00-10:40"]
+
+
+def test_a_termination_that_cloudtrail_tells_confirms_what_came_before_it() -> None:
+    """TerminateInstances on a stopped instance would say so: this one was on until 15:00."""
+    every = (sighted("10:00", "10:15", "10:45"), terminated("15:00", source=Source.CLOUDTRAIL))
+    assert confirmed(*every) == ["10:00-15:00"]
+
+
 def test_an_off_that_was_observed_confirms_what_came_before_it_across_a_gap() -> None:
     """On and off were both seen, so all between them was on."""
     assert confirmed(

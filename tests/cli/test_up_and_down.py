@@ -1,0 +1,155 @@
+"""`cloudigrade up` and `down` as an operator types them, and the command on a terminal."""
+
+import json
+import os
+import pty
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+BIN = Path(sys.executable).parent
+SECONDS = 90.0
+Operator = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """Return what leads the command to a folder of its own, and to free ports."""
+    kept = {name: text for name, text in os.environ.items() if not name.startswith("CLOUDIGRADE")}
+    ports = {f"CLOUDIGRADE_{name}_LISTEN": "127.0.0.1:0" for name in ("ACCOUNTS", "SCANNER")}
+    ports |= {f"CLOUDIGRADE_{name}_LISTEN": "127.0.0.1:0" for name in ("INSPECTOR", "REPORTS")}
+    return {**kept, **ports, "CLOUDIGRADE_STATE": str(folder / "state"), "TERM": "dumb"}
+
+
+@pytest.fixture
+def operator(tmp_path: Path) -> Iterator[Operator]:
+    """Return what runs the command in a folder; what runs there in the end is stopped."""
+
+    def run(*arguments: str, **environ: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [BIN / "cloudigrade", *arguments],
+            cwd=tmp_path,
+            env={**environment(tmp_path), **environ},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            check=False,
+        )
+
+    yield run
+    run("down")
+
+
+def pid(folder: Path) -> int:
+    """Return the process that serves from a folder."""
+    said: dict[str, int] = json.loads((folder / "state/up.json").read_text())
+    return said["pid"]
+
+
+def test_up_is_found_by_the_other_commands_and_outlives_a_kill(
+    operator: Operator, tmp_path: Path
+) -> None:
+    """Commands find what runs, wherever it listens; after kill -9 the data is there again."""
+    started = operator("up", "--detach")
+    assert started.returncode == 0, started.stderr
+    assert " down" in started.stdout.splitlines()[-1]
+    assert operator("user", "create", "robin").returncode == 0
+    again = operator("up", "--detach")
+    assert (again.returncode, "running already" in again.stdout) == (0, True)
+    refused = operator("up")
+    assert (refused.returncode, json.loads(refused.stderr)["error"]["exit"]) == (5, 5)
+    os.kill(pid(tmp_path), signal.SIGKILL)
+    assert operator("up", "--detach").returncode == 0
+    users = [json.loads(line)["name"] for line in operator("user", "list").stdout.splitlines()]
+    assert users == ["admin", "robin"]
+    assert (tmp_path / "state/admin.token").stat().st_mode & 0o077 == 0
+    served = pid(tmp_path)
+    stopped = operator("down")
+    assert (stopped.returncode, stopped.stdout) == (0, "Stopped.\n")
+    assert not Path(f"/proc/{served}").exists()
+    assert operator("user", "list").returncode == 6
+    idle = operator("down")
+    assert (idle.returncode, idle.stdout) == (0, "Nothing is running here.\n")
+
+
+def test_a_port_that_is_taken_is_named(operator: Operator) -> None:
+    """Another program on the port: one sentence with the variable that moves it, no traceback."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        address = f"127.0.0.1:{other.getsockname()[1]}"
+        done = operator("up", "--detach", CLOUDIGRADE_ACCOUNTS_LISTEN=address)
+    assert done.returncode == 1
+    message = json.loads(done.stderr)["error"]["message"]
+    assert address in message
+    assert "CLOUDIGRADE_ACCOUNTS_LISTEN" in message
+
+
+@pytest.mark.parametrize("words", [["up"], ["up", "--detach"], ["demo"]], ids=" ".join)
+def test_a_state_folder_that_cannot_be_made_is_named(
+    operator: Operator, tmp_path: Path, words: list[str]
+) -> None:
+    """A file in its place: one sentence that names it and the variable."""
+    (tmp_path / "file").touch()
+    done = operator(*words, CLOUDIGRADE_STATE=str(tmp_path / "file"))
+    assert done.returncode == 1
+    message = json.loads(done.stderr)["error"]["message"]
+    assert str(tmp_path / "file") in message
+    assert "CLOUDIGRADE_STATE" in message
+
+
+def test_ctrl_c_stops_up(tmp_path: Path) -> None:
+    """SIGINT ends it without a word once its database is stopped; 130 while it still starts."""
+    process = subprocess.Popen(
+        [BIN / "cloudigrade", "up"],
+        cwd=tmp_path,
+        env=environment(tmp_path),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    while "admin's token" not in (line := process.stdout.readline()):
+        assert line, process.communicate()[1]
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=SECONDS)
+    assert (process.returncode in {0, 130}, errors) == (True, "")
+    assert not (tmp_path / "state/postgres/data/postmaster.pid").exists()
+
+
+def typed(folder: Path, arguments: list[str], *answers: str) -> tuple[int, str]:
+    """Run the command on a terminal, type the answers, return its status and what was shown."""
+    child, terminal = pty.fork()
+    if child == 0:
+        os.chdir(folder)
+        os.execve(BIN / "cloudigrade", ["cloudigrade", *arguments], environment(folder))  # noqa: S606  # no shell is wanted
+    os.write(terminal, "".join(f"{answer}\n" for answer in answers).encode())
+    shown, deadline = b"", time.monotonic() + SECONDS
+    while select.select([terminal], [], [], max(0.0, deadline - time.monotonic()))[0]:
+        try:
+            more = os.read(terminal, 4096)
+        except OSError:  # Linux's way of saying that the other end is closed
+            break
+        if not more:
+            break
+        shown += more
+    os.close(terminal)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), shown.decode()
+
+
+def test_on_a_terminal_names_are_asked_for_and_errors_are_sentences(
+    operator: Operator, tmp_path: Path
+) -> None:
+    """`user create` asks; tables instead of JSON; an error is a line without JSON."""
+    assert operator("up", "--detach").returncode == 0
+    status, shown = typed(tmp_path, ["user", "create"], "robin")
+    assert (status, "Name of the user" in shown, "{" in shown) == (0, True, False)
+    assert [line.split()[1:3] for line in shown.splitlines()][-1] == ["robin", "member"]
+    status, shown = typed(tmp_path, ["account", "show", "77"])
+    assert status == 3
+    assert shown.startswith("cloudigrade: There is no cloud account 77")
