@@ -18,6 +18,16 @@ RunRow: TypeAlias = tuple[int, ...]
 AnomalyRow: TypeAlias = tuple[int, int, str]
 
 
+# What is new mostly comes after all that was known: then the last run is all that matters.
+_LAST_RUNS = """
+SELECT t.place - 1, r.start_at, r.end_at, r.session_start, r.confirmed_start, r.confirmed_end,
+       r.end_latest, r.instance_type, r.vcpu, r.usage_operation, r.basis
+FROM unnest(%s::bigint[], %s::bigint[]) WITH ORDINALITY AS t(account_id, instance_id, place)
+CROSS JOIN LATERAL (
+    SELECT * FROM run WHERE account_id = t.account_id AND instance_id = t.instance_id
+    ORDER BY start_at DESC LIMIT 1
+) r
+"""
 # For each instance the runs from the last session that began before what is new, up to the first
 # that began after it.
 _RUNS = """
@@ -93,20 +103,32 @@ class RowChanges:
 
 
 def read_runs(cursor: Cursor, touches: Mapping[Key, Touch]) -> list[list[RunRow]]:
-    """Return each instance's runs, by start, around what is new: see the query."""
+    """Return each instance's runs around what is new, by start.
+
+    From the last session that began before it, up to the first run of the first that began after.
+    """
     every: list[list[RunRow]] = [[] for _ in touches]
-    cursor.execute(
-        _RUNS,
-        (
-            array(key[0] for key in touches),
-            array(key[1] for key in touches),
-            array(touch.first for touch in touches.values()),
-            array(touch.last for touch in touches.values()),
-            FOREVER,
-        ),
-    )
-    for row in cursor.fetchall():
-        every[row[0]].append(row[1:])
+    cursor.execute(_LAST_RUNS, (array(key[0] for key in touches), array(key[1] for key in touches)))
+    new = list(touches.items())
+    more: list[int] = []
+    for place, *row in cursor.fetchall():
+        if row[0] == row[2] and row[0] < new[place][1].first:
+            every[place].append(tuple(row))
+        else:
+            more.append(place)
+    if more:
+        cursor.execute(
+            _RUNS,
+            (
+                array(new[place][0][0] for place in more),
+                array(new[place][0][1] for place in more),
+                array(new[place][1].first for place in more),
+                array(new[place][1].last for place in more),
+                FOREVER,
+            ),
+        )
+        for number, *row in cursor.fetchall():
+            every[more[number]].append(tuple(row))
     return every
 
 
