@@ -67,7 +67,15 @@ class Stage:
                 past.result()
                 detail(f"{len(fleet.machines)} machines in {len(fleet.regions)} Regions")
             state.announce(embedded.targets)
-            config = ClientConfig(**embedded.targets, token=embedded.token, state=folder)
+            at = embedded.targets
+            config = ClientConfig(
+                accounts=at["accounts"],
+                scanner=at["scanner"],
+                inspector=at["inspector"],
+                reports=at["reports"],
+                token=embedded.token,
+                state=folder,
+            )
             connections = Connections(config, clock, environ)
             stack.callback(connections.close)
             yield cls(aws, fleet, embedded, connections, state)

@@ -27,6 +27,7 @@ SELECT account_id, instance_id, event_id, kind, occurred_at, source, fresh, term
        previous_state, instance_type, vcpu, usage_operation, usage_operation_at, image, raw_id,
        recorded_at, superseded_at
 FROM staged_event WHERE %(places)s::int[] IS NULL OR place = ANY(%(places)s::int[])
+ORDER BY account_id, instance_id, occurred_at
 ON CONFLICT DO NOTHING
 """
 # Who told, and where it stands in their records, are no part of what an event says. A content that

@@ -111,9 +111,10 @@ def read_runs(cursor: Cursor, touches: Mapping[Key, Touch]) -> list[list[RunRow]
     cursor.execute(_LAST_RUNS, (array(key[0] for key in touches), array(key[1] for key in touches)))
     new = list(touches.items())
     more: list[int] = []
-    for place, *row in cursor.fetchall():
-        if row[0] == row[2] and row[0] < new[place][1].first:
-            every[place].append(tuple(row))
+    for row in cursor.fetchall():
+        place, start, session_start = row[0], row[1], row[3]
+        if start == session_start and start < new[place][1].first:
+            every[place].append(row[1:])
         else:
             more.append(place)
     if more:
@@ -127,8 +128,8 @@ def read_runs(cursor: Cursor, touches: Mapping[Key, Touch]) -> list[list[RunRow]
                 FOREVER,
             ),
         )
-        for number, *row in cursor.fetchall():
-            every[more[number]].append(tuple(row))
+        for row in cursor.fetchall():
+            every[more[row[0]]].append(row[1:])
     return every
 
 
