@@ -9,14 +9,14 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
 BIN = Path(sys.executable).parent
 SECONDS = 90.0
-Operator = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 def environment(folder: Path) -> dict[str, str]:
@@ -27,24 +27,34 @@ def environment(folder: Path) -> dict[str, str]:
     return {**kept, **ports, "CLOUDIGRADE_STATE": str(folder / "state"), "TERM": "dumb"}
 
 
-@pytest.fixture
-def operator(tmp_path: Path) -> Iterator[Operator]:
-    """Return what runs the command in a folder; what runs there in the end is stopped."""
+def cloudigrade(
+    folder: Path, *arguments: str, **environ: str
+) -> "subprocess.CompletedProcess[str]":
+    """Run the command in a folder."""
+    return subprocess.run(
+        [BIN / "cloudigrade", *arguments],
+        cwd=folder,
+        env={**environment(folder), **environ},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
 
-    def run(*arguments: str, **environ: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            [BIN / "cloudigrade", *arguments],
-            cwd=tmp_path,
-            env={**environment(tmp_path), **environ},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=SECONDS,
-            check=False,
-        )
 
-    yield run
-    run("down")
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Give a folder from which all services run in the background; in the end `down` stops them."""
+    folder = tmp_path_factory.mktemp("served")
+    started = cloudigrade(folder, "up", "--detach")
+    assert started.returncode == 0, started.stderr
+    assert started.stdout.splitlines()[-1].endswith(" down")
+    yield folder
+    process = pid(folder)
+    stopped = cloudigrade(folder, "down")
+    assert (stopped.returncode, stopped.stdout) == (0, "Stopped.\n")
+    assert ended(process)
 
 
 def pid(folder: Path) -> int:
@@ -65,50 +75,51 @@ def ended(process: int) -> bool:
         os.close(descriptor)
 
 
-def test_up_is_found_by_the_other_commands_and_outlives_a_kill(
-    operator: Operator, tmp_path: Path
-) -> None:
-    """Commands find what runs, wherever it listens; after kill -9 the data is there again."""
-    started = operator("up", "--detach")
-    assert started.returncode == 0, started.stderr
-    assert " down" in started.stdout.splitlines()[-1]
-    assert operator("user", "create", "robin").returncode == 0
-    again = operator("up", "--detach")
+def test_what_runs_is_found_wherever_it_listens(served: Path) -> None:
+    """Commands in the folder need neither addresses nor a token, which is the owner's alone."""
+    assert json.loads(cloudigrade(served, "token", "list").stdout)["userId"] == "1"
+    assert (served / "state/admin.token").stat().st_mode & 0o077 == 0
+
+
+def test_up_twice_says_so(served: Path) -> None:
+    """In the background that is no error; in the foreground it is status 5."""
+    again = cloudigrade(served, "up", "--detach")
     assert (again.returncode, "running already" in again.stdout) == (0, True)
-    refused = operator("up")
+    refused = cloudigrade(served, "up")
     assert (refused.returncode, json.loads(refused.stderr)["error"]["exit"]) == (5, 5)
-    os.kill(pid(tmp_path), signal.SIGKILL)
-    assert operator("up", "--detach").returncode == 0
-    users = [json.loads(line)["name"] for line in operator("user", "list").stdout.splitlines()]
-    assert users == ["admin", "robin"]
-    assert (tmp_path / "state/admin.token").stat().st_mode & 0o077 == 0
-    served = pid(tmp_path)
-    stopped = operator("down")
-    assert (stopped.returncode, stopped.stdout) == (0, "Stopped.\n")
-    assert ended(served)
-    assert operator("user", "list").returncode == 6
-    idle = operator("down")
+
+
+def test_after_a_kill_up_brings_the_data_back(served: Path) -> None:
+    """After kill -9 the next `up` has every user again."""
+    name = f"user-{uuid4()}"
+    assert cloudigrade(served, "user", "create", name).returncode == 0
+    os.kill(pid(served), signal.SIGKILL)
+    assert cloudigrade(served, "up", "--detach").returncode == 0
+    assert f'"{name}"' in cloudigrade(served, "user", "list").stdout
+
+
+def test_down_where_nothing_runs_is_no_error(tmp_path: Path) -> None:
+    """It says that nothing runs."""
+    idle = cloudigrade(tmp_path, "down")
     assert (idle.returncode, idle.stdout) == (0, "Nothing is running here.\n")
 
 
-def test_a_port_that_is_taken_is_named(operator: Operator) -> None:
+def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
     """Another program on the port: one sentence with the variable that moves it, no traceback."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         address = f"127.0.0.1:{other.getsockname()[1]}"
-        done = operator("up", "--detach", CLOUDIGRADE_ACCOUNTS_LISTEN=address)
+        done = cloudigrade(tmp_path, "up", "--detach", CLOUDIGRADE_ACCOUNTS_LISTEN=address)
     assert done.returncode == 1
     message = json.loads(done.stderr)["error"]["message"]
     assert address in message
     assert "CLOUDIGRADE_ACCOUNTS_LISTEN" in message
 
 
-@pytest.mark.parametrize("words", [["up"], ["up", "--detach"], ["demo"]], ids=" ".join)
-def test_a_state_folder_that_cannot_be_made_is_named(
-    operator: Operator, tmp_path: Path, words: list[str]
-) -> None:
+@pytest.mark.parametrize("words", [["up", "--detach"], ["demo"]], ids=" ".join)
+def test_a_state_folder_that_cannot_be_made_is_named(tmp_path: Path, words: list[str]) -> None:
     """A file in its place: one sentence that names it and the variable."""
     (tmp_path / "file").touch()
-    done = operator(*words, CLOUDIGRADE_STATE=str(tmp_path / "file"))
+    done = cloudigrade(tmp_path, *words, CLOUDIGRADE_STATE=str(tmp_path / "file"))
     assert done.returncode == 1
     message = json.loads(done.stderr)["error"]["message"]
     assert str(tmp_path / "file") in message
@@ -155,13 +166,12 @@ def typed(folder: Path, arguments: list[str], *answers: str) -> tuple[int, str]:
 
 
 def test_on_a_terminal_names_are_asked_for_and_errors_are_sentences(
-    operator: Operator, tmp_path: Path
+    served: Path,
 ) -> None:
     """`user create` asks; tables instead of JSON; an error is a line without JSON."""
-    assert operator("up", "--detach").returncode == 0
-    status, shown = typed(tmp_path, ["user", "create"], "robin")
+    status, shown = typed(served, ["user", "create"], "robin")
     assert (status, "Name of the user" in shown, "{" in shown) == (0, True, False)
     assert [line.split()[1:3] for line in shown.splitlines()][-1] == ["robin", "member"]
-    status, shown = typed(tmp_path, ["account", "show", "77"])
+    status, shown = typed(served, ["account", "show", "77"])
     assert status == 3
     assert shown.startswith("cloudigrade: There is no cloud account 77")
