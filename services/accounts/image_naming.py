@@ -17,8 +17,9 @@ SELECT account_id, ami_id, image_id FROM image
 JOIN unnest(%s::bigint[], %s::text[]) AS w(account_id, ami_id) USING (account_id, ami_id)
 """
 _MAKE = """
-INSERT INTO image (account_id, ami_id, region, recorded_at)
-SELECT * FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::bigint[])
+INSERT INTO image (account_id, ami_id, region, recorded_at, changed_at)
+SELECT n.*, n.recorded_at FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::bigint[])
+     AS n(account_id, ami_id, region, recorded_at)
 RETURNING account_id, ami_id, image_id
 """
 _NAME = """

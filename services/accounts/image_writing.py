@@ -24,12 +24,15 @@ WHERE account_id = %(account)s AND image_id = %(image)s
 _LOSE = "UPDATE image SET state = %s WHERE account_id = %s AND image_id = %s AND state = ''"
 _KEEP_TYPE = """
 INSERT INTO instance_type (name, vcpu, memory_mib, architectures, recorded_at)
-VALUES (%s, %s, %s, %s, %s)
-ON CONFLICT (name) DO UPDATE SET
-    vcpu = excluded.vcpu, memory_mib = excluded.memory_mib, architectures = excluded.architectures,
-    recorded_at = excluded.recorded_at
-WHERE (instance_type.vcpu, instance_type.memory_mib, instance_type.architectures)
-    IS DISTINCT FROM (excluded.vcpu, excluded.memory_mib, excluded.architectures)
+SELECT new.* FROM (SELECT %s::text, %s::int, %s::bigint, %s::text[], %s::bigint)
+    AS new(name, vcpu, memory_mib, architectures, recorded_at)
+LEFT JOIN LATERAL (
+    SELECT * FROM instance_type WHERE name = new.name ORDER BY recorded_at DESC LIMIT 1
+) AS old ON true
+WHERE (old.vcpu, old.memory_mib, old.architectures)
+    IS DISTINCT FROM (new.vcpu, new.memory_mib, new.architectures)
+ON CONFLICT (name, recorded_at) DO UPDATE SET
+    vcpu = excluded.vcpu, memory_mib = excluded.memory_mib, architectures = excluded.architectures
 """
 
 

@@ -16,8 +16,9 @@ SELECT account_id, ec2_id, instance_id FROM instance
 JOIN unnest(%s::bigint[], %s::text[]) AS w(account_id, ec2_id) USING (account_id, ec2_id)
 """
 _MAKE = """
-INSERT INTO instance (account_id, ec2_id, region, recorded_at)
-SELECT * FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::bigint[])
+INSERT INTO instance (account_id, ec2_id, region, recorded_at, changed_at)
+SELECT n.*, n.recorded_at FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::bigint[])
+     AS n(account_id, ec2_id, region, recorded_at)
 RETURNING account_id, ec2_id, instance_id
 """
 

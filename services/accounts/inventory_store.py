@@ -45,7 +45,9 @@ SELECT i.ec2_id, r.start_at, r.end_at, r.session_start, r.confirmed_start, r.con
 FROM run r JOIN instance i ON i.account_id = r.account_id AND i.instance_id = r.instance_id
 LEFT JOIN label t ON t.label_id = r.instance_type
 LEFT JOIN label u ON u.label_id = r.usage_operation
-LEFT JOIN instance_type k ON k.name = t.text
+LEFT JOIN LATERAL (
+    SELECT vcpu FROM instance_type WHERE name = t.text ORDER BY recorded_at DESC LIMIT 1
+) k ON true
 WHERE r.account_id = %(account)s AND r.instance_id = %(instance)s
   AND r.start_at > %(start)s
 ORDER BY r.start_at LIMIT %(limit)s

@@ -19,7 +19,7 @@ from services.accounts.schedule_store import check_epoch
 from services.accounts.sessions import FOREVER
 
 _STAGE_INSTANCES = """
-CREATE TEMP TABLE IF NOT EXISTS staged_instance (LIKE instance) ON COMMIT DELETE ROWS
+CREATE TEMP TABLE IF NOT EXISTS staged_instance (LIKE instance INCLUDING DEFAULTS) ON COMMIT DELETE ROWS
 """
 _INSTANCE_COLUMNS = (
     "account_id, instance_id, ec2_id, region, image_id, image_rank, image_at, tags, architecture,"
@@ -60,13 +60,17 @@ SELECT s.instance_id, coalesce(k.first_listing, 0), coalesce(k.last_listing, 0)
 FROM staged_sighting s LEFT JOIN sighting k USING ({_KEY})
 WHERE k.account_id IS NULL OR s.first_listing < k.first_listing OR s.last_listing > k.last_listing
 """  # noqa: S608 # of constants
+_MATCH = " AND ".join(f"k.{name.strip()} = s.{name.strip()}" for name in _KEY.split(","))
+_EXTEND = f"""
+UPDATE sighting k SET
+    first_listing = least(k.first_listing, s.first_listing),
+    last_listing = greatest(k.last_listing, s.last_listing)
+FROM staged_sighting s
+WHERE {_MATCH} AND (s.first_listing < k.first_listing OR s.last_listing > k.last_listing)
+"""  # noqa: S608 # of constants
 _SIGHT = f"""
-INSERT INTO sighting SELECT * FROM staged_sighting
-ON CONFLICT ({_KEY}) DO UPDATE SET
-    first_listing = least(sighting.first_listing, excluded.first_listing),
-    last_listing = greatest(sighting.last_listing, excluded.last_listing)
-WHERE excluded.first_listing < sighting.first_listing
-   OR excluded.last_listing > sighting.last_listing
+INSERT INTO sighting SELECT * FROM staged_sighting s
+WHERE NOT EXISTS (SELECT FROM sighting k WHERE {_MATCH})
 """  # noqa: S608 # of constants
 _LIST = """
 INSERT INTO listing (account_id, region, started_at, epoch, instances, recorded_at)
@@ -193,6 +197,7 @@ def _sight(writing: Writing, listing: Listing, ids: Mapping[str, int]) -> None:
     )
     cursor.execute(_NEWS)
     news = cursor.fetchall()
+    cursor.execute(_EXTEND)
     cursor.execute(_SIGHT)
     shown = {ids[each.ec2_id]: each for each in listing.instances}
     for instance_id, first, last in news:

@@ -56,7 +56,10 @@ WHERE (owner_id = %(owner)s OR %(owner)s = 0)
   AND (id = ANY(%(ids)s) OR cardinality(%(ids)s::bigint[]) = 0 AND verified_at <> 0)
 ORDER BY id
 """
-_TYPES = "SELECT name, vcpu, memory_mib FROM instance_type ORDER BY name"
+_TYPES = """
+SELECT DISTINCT ON (name) name, vcpu, memory_mib FROM instance_type
+ORDER BY name, recorded_at DESC
+"""
 _INSTANCES = """
 SELECT instance_id, ec2_id, region, image_id, tags::text, architecture
 FROM instance WHERE account_id = %s

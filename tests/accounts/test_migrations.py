@@ -23,7 +23,7 @@ def tables(url: str) -> set[str]:
 def test_an_empty_database_gets_the_whole_schema_once(empty_database_url: str) -> None:
     """The first start applies every migration, the second none."""
     with contextlib.closing(Database(empty_database_url)) as database:
-        assert database.migrate() == ["0001_initial"]
+        assert database.migrate() == ["0001_initial", "0002_dated"]
         assert {"app_user", "cloud_account", "event", "run"} <= tables(empty_database_url)
         assert database.migrate() == []
 
@@ -39,7 +39,7 @@ def test_of_two_starters_one_migrates_and_the_other_waits(empty_database_url: st
             starter.start()
         for starter in starters:
             starter.join(30)
-        assert sorted(applied) == [[], [], ["0001_initial"]]
+        assert sorted(applied) == [[], [], ["0001_initial", "0002_dated"]]
 
 
 def test_a_schema_of_a_later_version_is_refused(database_url: str) -> None:
