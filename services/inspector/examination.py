@@ -114,7 +114,11 @@ def _mounts_another(candidate: _Candidate) -> bool:
 
 def _names_another(device: str, volume: Volume) -> bool:
     """Say whether fstab's first field surely means another file system than this one."""
-    if device.startswith("/dev/mapper/"):
+    if device in volume.devices:
+        return False
+    # Of its own group, whose volumes stand side by side, or of some mapping that is not its own.
+    siblings = tuple(f"{path.rpartition('/')[0]}/" for path in volume.devices)
+    if device.startswith(("/dev/mapper/", *siblings)):
         return True
     for prefix in ("UUID=", "/dev/disk/by-uuid/"):
         if device.startswith(prefix) and volume.filesystem is not None:

@@ -35,6 +35,7 @@ def program(name: str) -> str:
     found = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
     if found is None:
         packages = {"mkfs.xfs": "xfsprogs", "mke2fs": "e2fsprogs", "sgdisk": "gdisk"}
+        packages["mkfs.btrfs"] = packages["btrfs"] = "btrfs-progs"
         package = packages.get(name, "fdisk")
         pytest.skip(f"NOT RUN: there is no {name}; install Debian's package {package}")
     return found
@@ -44,7 +45,7 @@ def make_ext(image: Path, size: int, tree: Path, *options: str) -> None:
     """Make an image of an ext file system that holds a folder's content."""
     with image.open("wb") as file:
         file.truncate(size)
-    _run(program("mke2fs"), "-q", "-F", *options, "-d", str(tree), str(image))
+    run(program("mke2fs"), "-q", "-F", *options, "-d", str(tree), str(image))
 
 
 def make_xfs(image: Path, tree: Path, *options: str, size: int = 320 * MIB) -> None:
@@ -53,7 +54,32 @@ def make_xfs(image: Path, tree: Path, *options: str, size: int = 320 * MIB) -> N
         file.truncate(size)
     protofile = image.with_suffix(".proto")
     protofile.write_text("/\n0 0\nd--755 0 0\n" + "".join(_proto(tree)) + "$\n")
-    _run(program("mkfs.xfs"), "-q", *options, "-p", str(protofile), str(image))
+    run(program("mkfs.xfs"), "-q", *options, "-p", str(protofile), str(image))
+
+
+def make_btrfs(image: Path, tree: Path | None, *options: str, size: int = 160 * MIB) -> None:
+    """Make an image of a btrfs that holds a folder's content, or nothing."""
+    with image.open("wb") as file:
+        file.truncate(size)
+    content = () if tree is None else ("--rootdir", str(tree))
+    run(program("mkfs.btrfs"), "-q", *options, *content, str(image))
+
+
+@contextmanager
+def mounted(image: Path, folder: Path, *options: str) -> Iterator[Path]:
+    """Have the kernel write into an image; skip the test, saying so, where that is not allowed."""
+    folder.mkdir(exist_ok=True)
+    told = ",".join(("loop", *options))
+    done = subprocess.run(  # of constants and paths of the test's own
+        (program("mount"), "-o", told, str(image), str(folder)), capture_output=True, check=False
+    )
+    if done.returncode:
+        why = done.stderr.decode(errors="replace").strip().splitlines()
+        pytest.skip(f"NOT RUN: cannot mount here: {why[0] if why else done.returncode}")
+    try:
+        yield folder
+    finally:
+        run(program("umount"), str(folder))
 
 
 def _proto(folder: Path) -> Iterable[str]:
@@ -69,7 +95,8 @@ def _proto(folder: Path) -> Iterable[str]:
             yield f"{path.name} ---{mode} {path}\n"
 
 
-def _run(*command: str) -> None:
+def run(*command: str) -> None:
+    """Run a program; what it says is shown when it fails."""
     done = subprocess.run(command, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr.decode(errors="replace")
 

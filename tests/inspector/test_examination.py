@@ -111,7 +111,7 @@ def test_a_copy_beside_an_unreadable_root_decides_nothing(tmp_path: Path) -> Non
     make_gpt(disk, 16 * MIB, [Part(2048, lvm), Part(16384, copy)])
     finding = examine(disk)
     assert finding.distribution == UNKNOWN
-    assert "partition 1 (LVM): cannot read yet: LVM" in finding.unknown_reason
+    assert "partition 1 (LVM): the label of LVM is damaged" in finding.unknown_reason
     assert "debian 12, which mounts another file system as its root" in finding.unknown_reason
 
 

@@ -135,9 +135,8 @@ def test_an_ext_without_its_first_superblock_is_read_by_a_backup(real_inputs: Pa
 def test_what_cannot_be_read_yet_is_named(real_inputs: Path) -> None:
     """The reason names the format; unreadable is not taken for absent."""
     for name, said in (
-        ("btrfs", "cannot read yet: btrfs"),
         ("luks2", "cannot read yet: LUKS (encrypted)"),
-        ("lvm2", "cannot read yet: LVM"),
+        ("lvm2", "it holds no copy of its volume group's metadata"),
         ("ntfs", "cannot read yet: NTFS"),
         ("squashfs4", "cannot read yet: SquashFS"),
     ):

@@ -24,6 +24,7 @@ class Signature:
 
 EXT = Signature("ext")
 XFS = Signature("XFS")
+BTRFS = Signature("btrfs")
 LVM = Signature("LVM")
 FAT = Signature("FAT", may_hold_root=False)
 EMPTY = Signature("nothing", may_hold_root=False)
@@ -85,7 +86,7 @@ _TESTS: tuple[tuple[Signature, Callable[[bytes], bool]], ...] = (
     (Signature("bcachefs"), _at((4120, b"\xc6\x85\x73\xf6\x66\xce\x90\xa9\xd9\x6a\x60\xcf"))),
     (Signature("Ceph BlueStore", may_hold_root=False), _at((0, b"bluestore block device"))),
     (XFS, _at((0, b"XFSB"))),
-    (Signature("btrfs"), _at((65600, b"_BHRfS_M"))),
+    (BTRFS, _at((65600, b"_BHRfS_M"))),
     (EXT, _ext),
     (Signature("SquashFS"), _at((0, b"hsqs"), (0, b"sqsh"), (0, b"shsq"), (0, b"qshs"))),
     (Signature("EROFS"), _at((1024, b"\xe2\xe1\xf5\xe0"))),
