@@ -48,8 +48,11 @@ class Output:
     def __init__(self, form: Format) -> None:
         terminal = sys.stdout.isatty()
         self.json = form is Format.JSON or (form is Format.AUTO and not terminal)
-        # A pipe has no width of its own; a table squeezed into 80 columns loses its numbers.
-        self._console = Console(width=None if terminal else 200, highlight=False)
+        # A pipe has no width of its own; a table squeezed into 80 columns loses its numbers. What
+        # strangers named "[/b]" or ":smile:" is shown as it stands.
+        self._console = Console(
+            width=None if terminal else 200, highlight=False, markup=False, emoji=False
+        )
         self.notes = Console(stderr=True, highlight=False)
 
     def message(self, message: Message, table: Callable[[], Table]) -> None:
@@ -72,10 +75,15 @@ class Output:
             return
         self._console.print(table_of(columns, (row(each) for each in messages)))
 
+    def table(self, table: Table) -> None:
+        """Show one more table to a person; programs get none."""
+        if not self.json:
+            self._console.print(table)
+
     def line(self, text: str) -> None:
         """Show a line of text to a person; programs get none."""
         if not self.json:
-            self._console.print(text, markup=False)
+            self._console.print(text)
 
 
 def as_json(message: Message) -> dict[str, Any]:

@@ -36,7 +36,7 @@ class ImageSpec:
     """An image: its disk, what is billed with it, and what can be known to be on it.
 
     Others' images may be launched, but their disks not be read: billing codes tell of Red Hat's,
-    and nothing tells of a vendor's.
+    and the name that it gave it which version it is; nothing tells of a vendor's.
     """
 
     name: str
@@ -63,7 +63,7 @@ _IMAGES = {
         ImageSpec("ci-ubuntu-22.04", "ubuntu-22.04", "ubuntu", "22.04"),
         ImageSpec("bastion-debian-12", "debian-12", "debian", "12"),
         ImageSpec("vendor-appliance-4.2", "rhel-8", "unknown", "", (), VENDOR_ACCOUNT),
-        ImageSpec(_PUBLIC_RHEL, "rhel-9", "rhel", "", _RHEL_PAID, RED_HAT_ACCOUNT),
+        ImageSpec(_PUBLIC_RHEL, "rhel-9", "rhel", "9.4", _RHEL_PAID, RED_HAT_ACCOUNT),
     )
 }
 

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from psycopg2.extras import Json
 
 from libs.common.instants import Micros
+from services.accounts.audit import Author
 from services.accounts.classification import (
     Classification,
     Evidence,
@@ -21,9 +22,9 @@ from services.accounts.database import Cursor
 _CODES = "platform_details, usage_operation, product_codes, owner_id, owner_alias, name, platform"
 
 _RECLASSIFY = f"""
-INSERT INTO classification (account_id, image_id, recorded_at, {_CODES}, installed)
+INSERT INTO classification (account_id, image_id, recorded_at, {_CODES}, installed, author)
 SELECT image.account_id, image.image_id, %(recorded_at)s, codes.*,
-       coalesce(%(installed)s::jsonb, last.installed, '{{}}')
+       coalesce(%(installed)s::jsonb, last.installed, '{{}}'), %(author)s
 FROM image
 CROSS JOIN LATERAL (
     SELECT {", ".join(f"image.{name}" for name in _CODES.split(", "))}
@@ -42,11 +43,13 @@ WHERE image.account_id = %(account)s AND image.image_id = ANY(%(images)s)
 -- Only the transaction that took recorded_at can meet it again: the row is not committed yet.
 ON CONFLICT (account_id, image_id, recorded_at) DO UPDATE SET
     {", ".join(f"{name} = excluded.{name}" for name in _CODES.split(", "))},
-    installed = excluded.installed
+    installed = excluded.installed, author = excluded.author
 """  # noqa: S608 # of constants
 
 _NEWEST = f"""
-SELECT DISTINCT ON (image_id) image_id, {_CODES}, installed, recorded_at
+SELECT DISTINCT ON (image_id) image_id, {_CODES},
+       coalesce((SELECT partition FROM cloud_account WHERE id = %(account)s), '') AS partition,
+       installed, recorded_at, author
 FROM classification
 WHERE account_id = %(account)s AND (%(as_of)s = 0 OR recorded_at <= %(as_of)s)
   AND (%(images)s::bigint[] IS NULL OR image_id = ANY(%(images)s))
@@ -56,11 +59,20 @@ ORDER BY image_id, recorded_at DESC
 
 @dataclass(frozen=True, slots=True)
 class Grounds:
-    """What an image's classification rests on, and since when that is known."""
+    """What an image's classification rests on, since when that is known, and from whom."""
 
     codes: ImageCodes
     installed: Installed | None
     recorded_at: Micros
+    author: str = ""
+
+
+class Known(NamedTuple):
+    """What an image is, since when that is known, and from whom."""
+
+    classification: Classification
+    recorded_at: Micros
+    author: str
 
 
 NO_GROUNDS = Grounds(ImageCodes(), None, 0)
@@ -71,20 +83,21 @@ def reclassify(
     cursor: Cursor,
     account_id: int,
     image_ids: Iterable[int],
-    recorded_at: Micros,
+    author: Author,
     installed: Installed | None = None,
 ) -> None:
-    """Note what is known of images from `recorded_at` on, where it differs from before.
+    """Note what is known of images from the author's time on, where it differs from before.
 
     With `installed`, their disks have now been read, and said that. The caller holds the account's
-    lock, and took `recorded_at` under it.
+    lock, and took that time under it.
     """
     cursor.execute(
         _RECLASSIFY,
         {
             "account": account_id,
             "images": list(image_ids),
-            "recorded_at": recorded_at,
+            "recorded_at": author.at,
+            "author": author.actor,
             "installed": None if installed is None else Json(asdict(installed)),
         },
     )
@@ -96,13 +109,13 @@ def classifications(
     *,
     as_of: Micros = 0,
     image_ids: Iterable[int] | None = None,
-) -> dict[int, tuple[Classification, Micros]]:
-    """Return each image's classification as known at `as_of` (0: now), and since when.
+) -> dict[int, Known]:
+    """Return each image's classification as known at `as_of` (0: now), since when, and from whom.
 
     By image id; of all images, or of some. An image that is not among them was not known.
     """
     return {
-        image_id: (classify(each.codes, each.installed), each.recorded_at)
+        image_id: Known(classify(each.codes, each.installed), each.recorded_at, each.author)
         for image_id, each in grounds(cursor, account_id, as_of=as_of, image_ids=image_ids).items()
     }
 
@@ -124,8 +137,8 @@ def grounds(
         },
     )
     return {
-        image_id: Grounds(ImageCodes(*_codes(codes)), _installed(installed), recorded_at)
-        for image_id, *codes, installed, recorded_at in cursor.fetchall()
+        image_id: Grounds(ImageCodes(*_codes(codes)), _installed(installed), recorded_at, author)
+        for image_id, *codes, installed, recorded_at, author in cursor.fetchall()
     }
 
 

@@ -33,25 +33,29 @@ def decide(
 
     `ID=` of os-release decides; without an os-release, the first release file does. The words "Red
     Hat" elsewhere (ID_LIKE, CentOS Stream's REDHAT_SUPPORT_PRODUCT, the redhat-release of Oracle
-    Linux) support, and never make a rebuild RHEL. What could not be read might have said otherwise:
-    nothing that ranks below it decides.
+    Linux) support, and never make a rebuild RHEL; nor does a redhat-release below an os-release
+    whose NAME is another's. What could not be read might have said otherwise: nothing that ranks
+    below it decides.
     """
     evidence: list[Evidence] = []
     chosen = _by_os_release(os_releases, evidence)
     blocked = chosen is None and any(isinstance(each, Unreadable) for each in os_releases)
+    otherwise = _other_name(os_releases)
     for each in releases:
         if isinstance(each, Unreadable):
             blocked = True
             evidence.append(_unreadable("release file", each))
             continue
         decides = chosen is None and not blocked and bool(each.distribution)
+        if decides and each.distribution == _RHEL and otherwise:
+            decides, blocked = False, True
         if decides:
             chosen = each
         strength = Strength.DECISIVE if decides else Strength.SUPPORTING
         evidence.append(Evidence("release file", each.path, each.name, strength))
     ranked = tuple(sorted(evidence, key=lambda each: _RANK[each.strength]))
     if chosen is None:
-        return Verdict(UNKNOWN, "", "", ranked, _why_unknown(ranked))
+        return Verdict(UNKNOWN, "", "", ranked, _why_unknown(ranked, otherwise))
     return Verdict(chosen.distribution, chosen.version, chosen.name, ranked)
 
 
@@ -104,14 +108,23 @@ def _supporting(os_release: OsRelease) -> list[Evidence]:
     ]
 
 
+def _other_name(os_releases: Sequence[OsRelease | Unreadable]) -> str:
+    """Give the NAME of an os-release that does not begin as Red Hat's do; "" for none."""
+    names = [each.values.get("NAME", "") for each in os_releases if isinstance(each, OsRelease)]
+    return next((name for name in names if name and named(name) != _RHEL), "")
+
+
 def _unreadable(signal: str, what: Unreadable) -> Evidence:
     return Evidence(signal, what.path, what.reason, Strength.UNREADABLE)
 
 
-def _why_unknown(evidence: Sequence[Evidence]) -> str:
+def _why_unknown(evidence: Sequence[Evidence], other_name: str) -> str:
     unreadable = [each for each in evidence if each.strength is Strength.UNREADABLE]
     if unreadable:
         return "; ".join(f"{each.path}: {each.value}" for each in unreadable)
     if evidence:
-        return "its release files name no distribution: " + ", ".join(e.path for e in evidence)
+        paths = ", ".join(each.path for each in evidence)
+        if other_name and any(named(each.value) == _RHEL for each in evidence):
+            return f"{other_name!r} calls itself Red Hat Enterprise Linux elsewhere: {paths}"
+        return f"its release files name no distribution: {paths}"
     return "no release file"
