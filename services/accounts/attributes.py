@@ -13,7 +13,8 @@ from typing import NamedTuple, TypeAlias
 
 from libs.common.instants import Micros
 from services.accounts.facts import Attributes
-from services.accounts.sessions import FOREVER, Session, Stated
+from services.accounts.power import Session, Stated
+from services.accounts.sessions import FOREVER
 
 Value: TypeAlias = str | int
 """Of one attribute; empty or zero: unknown."""

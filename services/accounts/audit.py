@@ -20,6 +20,10 @@ class AuditEntry:
     action: str
     subject: str
     detail: str
+    affected_from: Micros = 0
+    """The part of the past for which reports changed, [affected_from, affected_until), ..."""
+    affected_until: Micros = 0
+    """... where 0 and 0 mean that none did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +42,21 @@ def actor_of(principal: Principal) -> str:
 
 
 def record(
-    cursor: Cursor, author: Author, account_id: int, action: str, subject: str, detail: str = ""
+    cursor: Cursor,
+    author: Author,
+    account_id: int,
+    action: str,
+    subject: str,
+    detail: str = "",
+    affected: tuple[Micros, Micros] = (0, 0),
 ) -> None:
-    """Add an entry in the transaction that makes the change."""
+    """Add an entry in the transaction that makes the change.
+
+    `affected` is the part of the past for which reports changed, from and until; (0, 0): none.
+    """
     cursor.execute(
-        "INSERT INTO audit (account_id, at, actor, action, subject, detail)"
-        " VALUES (%s, %s, %s, %s, %s, %s)",
-        (account_id, author.at, author.actor, action, subject, detail),
+        "INSERT INTO audit"
+        " (account_id, at, actor, action, subject, detail, affected_from, affected_until)"
+        " VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
+        (account_id, author.at, author.actor, action, subject, detail, *affected),
     )

@@ -11,7 +11,7 @@ from typing import Self, TypeAlias
 
 import structlog
 
-from libs.common.errors import Aborted, CloudigradeError, Unavailable
+from libs.common.errors import Aborted, CloudigradeError, DeadlineExceeded, Unavailable
 from libs.common.workers import Worker
 from services.accounts.new_events import Aside, NewEvent, Outcome
 
@@ -21,6 +21,9 @@ MOST_EVENTS = 5_000
 """In one transaction: enough to spread its cost, few enough to answer soon."""
 
 _TRIES = 3
+
+_OF_ALL = (Unavailable, DeadlineExceeded)
+"""Not for what a batch says: those that it was merged with would fare no better alone."""
 
 
 class Promise:
@@ -164,10 +167,11 @@ class _Lane:
         asides = [aside for part in parts for aside in part.asides]
         try:
             outcomes = self._try(events, asides)
-        except CloudigradeError as error:
+        except _OF_ALL as error:
             self._fail(parts, error)
         except Exception as error:  # noqa: BLE001 # one batch must not stop the others
-            self._log.exception("events.not_committed", events=len(events))
+            if not isinstance(error, CloudigradeError):
+                self._log.exception("events.not_committed", events=len(events))
             if len(parts) == 1:
                 self._fail(parts, error)
                 return

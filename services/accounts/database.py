@@ -2,7 +2,7 @@
 
 import contextlib
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -23,6 +23,7 @@ from libs.common.errors import (
     Unavailable,
 )
 from libs.common.instants import Micros
+from services.accounts.fencing import fence
 
 Cursor: TypeAlias = extensions.cursor
 
@@ -87,6 +88,40 @@ class Database:
                     _roll_back(connection)
                     raise
 
+    @contextlib.contextmanager
+    def fenced_snapshot(
+        self,
+        accounts: Callable[[Cursor], Collection[int]],
+        now: Micros,
+        asked: Micros | None = None,
+    ) -> Iterator[tuple[Cursor, Micros]]:
+        """Open a snapshot, and give with it the instant that it speaks for: `asked`, or now.
+
+        Whatever of these accounts was recorded by that instant is in the snapshot, and whatever
+        commits later is recorded later: who filters by the instant gets the same for ever. With
+        `asked` the snapshot can hold more than was known then. `accounts` looks up the accounts'
+        ids and raises what it likes.
+
+        Waits for writers of these accounts that are under way, and for nobody else; they wait for
+        nothing but the beginning of the snapshot. Raises InvalidRequest on as_of when `asked` lies
+        ahead of the clock, and what `transaction` raises.
+        """
+        with _telling(), self._pool.connection_context():
+            connection = self._pool.connection()
+            try:
+                with connection.cursor() as cursor:
+                    cursor.execute(self._begin(snapshot=False))
+                    instant = fence(cursor, accounts(cursor), now, asked)
+                    cursor.execute("COMMIT")
+                    cursor.execute(self._begin(snapshot=True))
+                    # A statement begins by taking the snapshot, and only then gives the locks back.
+                    cursor.execute("SELECT pg_advisory_unlock_all()")
+                    yield cursor, instant
+                    cursor.execute("COMMIT")
+            except BaseException:
+                _let_go(connection)
+                raise
+
     def migrate(self) -> list[str]:
         """Bring the schema up to date and name the migrations applied.
 
@@ -136,17 +171,19 @@ def lock_accounts(cursor: Cursor, account_ids: Iterable[int]) -> None:
 
     In ascending order, so that two writers never wait for each other.
     """
-    for account_id in sorted(set(account_ids)):
-        cursor.execute("SELECT pg_advisory_xact_lock(%s)", (account_id,))
+    ids = sorted(set(account_ids))
+    cursor.execute("SELECT pg_advisory_xact_lock(id) FROM unnest(%s::bigint[]) AS id", (ids,))
 
 
 def next_recorded_at(cursor: Cursor, account_id: int, now: Micros) -> Micros:
     """Take the instant at which an account's facts are recorded: now, but later than any before.
 
-    It is the account's revision too. The caller holds the account's lock. Raises NotFound.
+    Later also than any that an answer has spoken for. It is the account's revision too. The caller
+    holds the account's lock. Raises NotFound.
     """
     cursor.execute(
-        "UPDATE cloud_account SET last_recorded_at = greatest(%s, last_recorded_at + 1)"
+        "UPDATE cloud_account SET last_recorded_at ="
+        " greatest(%s, last_recorded_at + 1, (SELECT last_value + 1 FROM answered_at))"
         " WHERE id = %s RETURNING last_recorded_at",
         (now, account_id),
     )
@@ -155,6 +192,15 @@ def next_recorded_at(cursor: Cursor, account_id: int, now: Micros) -> Micros:
         raise NotFound(f"There is no cloud account {account_id}.")
     recorded_at: Micros = row[0]
     return recorded_at
+
+
+def _let_go(connection: extensions.connection) -> None:
+    """Roll back, and leave no lock behind on a connection that goes back to the pool."""
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("ROLLBACK; SELECT pg_advisory_unlock_all()")
+    except psycopg2.Error:
+        connection.close()
 
 
 def _roll_back(connection: extensions.connection) -> None:

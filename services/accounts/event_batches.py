@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 
+import structlog
+
 from cloudigrade.accounts.v1 import events_pb2
 from cloudigrade.accounts.v1.events_pb2 import RecordEventsRequest, RecordEventsResponse
 from libs.common.clock import Clock
@@ -13,14 +15,13 @@ from libs.common.instants import to_micros
 from services.accounts.account_directory import AccountDirectory, KnownAccounts
 from services.accounts.committer import Committer
 from services.accounts.event_convert import (
-    AHEAD,
     Malformed,
     answer_to_proto,
     aside_of,
     checked,
     event_from_proto,
 )
-from services.accounts.new_events import Aside, NewEvent, Outcome
+from services.accounts.new_events import AHEAD, Aside, NewEvent, Outcome
 
 MOST_EVENTS = 1_000
 UNKNOWN = -1
@@ -54,6 +55,7 @@ class Batches:
         self._directory = directory
         self._committer = committer
         self._clock = clock
+        self._log = structlog.get_logger()
 
     def submit(self, batch: RecordEventsRequest, sequence: int) -> Pending:
         """Read a batch and submit it; InvalidRequest when it is not the stream's next one."""
@@ -72,6 +74,7 @@ class Batches:
         places: list[int] = []
         asides: list[Aside] = []
         rejections: list[tuple[int, Malformed]] = []
+        unknown: list[tuple[int, str]] = []
         for place, message in enumerate(batch.events):
             account_id = 0
             try:
@@ -79,9 +82,15 @@ class Batches:
                 if account_id != UNKNOWN:
                     events.append(event_from_proto(message, account_id, latest))
                     places.append(place)
+                else:
+                    unknown.append((message.account_id, message.aws_account_id))
             except Malformed as why:
                 rejections.append((place, why))
                 asides.append(aside_of(message, account_id, why))
+        if unknown:
+            self._log.info(
+                "events.unknown_account", events=len(unknown), accounts=len(set(unknown))
+            )
         committed = self._committer.submit(events, asides)
         return Pending(sequence, size, places, rejections, committed)
 

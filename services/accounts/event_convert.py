@@ -1,5 +1,6 @@
 """Events and what became of them, from and to their messages."""
 
+import re
 from collections.abc import Callable, Sequence
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -10,15 +11,14 @@ from libs.common.instants import Micros
 from libs.common.timestamps import from_timestamp
 from services.accounts.new_events import Aside, NewEvent, Outcome, Stated
 
-AHEAD: Micros = 5 * 60 * 1_000_000
-"""How far a time may be ahead of our clock before it is rejected."""
-
 LONGEST_ID = 200
 LONGEST_TEXT = 100
 LONGEST_RAW_ID = 1000
 MOST_VCPUS = 100_000
 
 _KINDS = frozenset(events_pb2.Event.Kind.values()) - {events_pb2.Event.KIND_UNSPECIFIED}
+# People write no-break spaces and joiners into what is theirs, and PostgreSQL takes them.
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 _SOURCES = frozenset(events_pb2.Source.values()) - {events_pb2.SOURCE_UNSPECIFIED}
 
 
@@ -138,7 +138,7 @@ def text_from_proto(
     """Return a text; Malformed when it is too long or holds control characters."""
     if len(value) > longest:
         raise Malformed(field, f"is {len(value)} characters long; at most {longest} are allowed")
-    if not value.isprintable():
+    if not value.isprintable() and _CONTROL.search(value):
         raise Malformed(field, "must not hold control characters")
     if required and not value:
         raise Malformed(field, "is required")

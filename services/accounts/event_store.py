@@ -8,10 +8,11 @@ from services.accounts import audit
 from services.accounts.audit import Author
 from services.accounts.copying import copy_lines, escaped
 from services.accounts.fact_writing import FactWriter, Writing
-from services.accounts.image_naming import NamedImage, name_images
+from services.accounts.image_naming import NamedImage, name_images, name_images_again
 from services.accounts.new_events import DATED, Aside, NewEvent, Outcome, touch_of, with_dated
 from services.accounts.quarantine_store import keep_aside
 from services.accounts.rederiving import Touch
+from services.accounts.run_rows import Key
 
 _STAGE = (
     "CREATE TEMP TABLE IF NOT EXISTS staged_event (place int, LIKE event) ON COMMIT DELETE ROWS"
@@ -38,9 +39,10 @@ SELECT s.place, bool_or(
      e.vcpu, e.usage_operation, e.usage_operation_at, e.image)
   = (s.kind, s.occurred_at, s.fresh, s.termination, s.state, s.previous_state, s.instance_type,
      s.vcpu, s.usage_operation, s.usage_operation_at, s.image))
-FROM staged_event s JOIN event e
-  ON e.account_id = s.account_id AND e.instance_id = s.instance_id AND e.event_id = s.event_id
- AND e.recorded_at < s.recorded_at
+FROM staged_event s CROSS JOIN LATERAL (
+    SELECT * FROM event WHERE account_id = s.account_id AND instance_id = s.instance_id
+    AND event_id = s.event_id AND recorded_at < s.recorded_at OFFSET 0
+) e
 GROUP BY s.place
 """
 _SUPERSEDE = """
@@ -51,7 +53,7 @@ WHERE s.place = ANY(%s) AND e.superseded_at = 0 AND e.account_id = s.account_id
       SELECT FROM staged_event dated WHERE dated.account_id = e.account_id
       AND dated.instance_id = e.instance_id AND dated.event_id = e.event_id)))
 RETURNING e.account_id, e.instance_id, e.event_id, e.occurred_at, e.instance_type <> '',
-          e.vcpu <> 0, e.usage_operation <> ''
+          e.vcpu <> 0, e.usage_operation <> '', e.image <> ''
 """
 
 Placed: TypeAlias = tuple[int, NewEvent]
@@ -133,22 +135,26 @@ def _part(
 def _store(writing: Writing, events: Sequence[Placed]) -> list[tuple[int, Outcome]]:
     """Store events of which each has an id of its own."""
     cursor = writing.cursor
-    cursor.execute("TRUNCATE staged_event")
+    cursor.execute("DELETE FROM staged_event")  # unlike TRUNCATE this makes no files
     copy_lines(cursor, "staged_event", _COLUMNS, _lines(writing, events))
     cursor.execute(_INSERT, {"places": None})
     outcomes = dict.fromkeys(range(len(events)), Outcome.STORED)
+    images: list[NamedImage] = []
+    no_more: set[Key] = set()
     if cursor.rowcount < len(events):
-        outcomes.update(_met_before(writing))
-    images = []
+        known, no_more = _met_before(writing)
+        outcomes.update(known)
     for number, outcome in outcomes.items():
         if outcome is Outcome.DUPLICATE:
             continue
         event = events[number][1]
         key = (event.account_id, writing.found[event.account_id, event.ec2_id])
         writing.touch(key, touch_of(event))
+        writing.told.append(event)
         if event.image:
             images.append(NamedImage(key, event.image, event.region, event.occurred_at))
     name_images(writing, images)
+    name_images_again(writing, no_more)
     return [(place, outcomes[number]) for number, (place, _) in enumerate(events)]
 
 
@@ -181,9 +187,14 @@ def _escaped(event: NewEvent) -> NewEvent:
     )
 
 
-def _met_before(writing: Writing) -> dict[int, Outcome]:
-    """Deal with events whose id was stored before: told again, or with another content."""
+def _met_before(writing: Writing) -> tuple[dict[int, Outcome], set[Key]]:
+    """Deal with events whose id was stored before: told again, or with another content.
+
+    Returns what became of each by its place, and the instances of events that named an image and
+    no longer hold.
+    """
     cursor = writing.cursor
+    named: set[Key] = set()
     cursor.execute(_KNOWN)
     known = {
         number: Outcome.DUPLICATE if same else Outcome.SUPERSEDED
@@ -192,9 +203,11 @@ def _met_before(writing: Writing) -> dict[int, Outcome]:
     superseding = [number for number, outcome in known.items() if outcome is Outcome.SUPERSEDED]
     if superseding:
         cursor.execute(_SUPERSEDE, (superseding, DATED))
-        for account_id, instance_id, event_id, at, *says in cursor.fetchall():
+        for account_id, instance_id, event_id, at, *says, image in cursor.fetchall():
             writing.touch((account_id, instance_id), Touch(at, at, *says))
+            if image:
+                named.add((account_id, instance_id))
             author = Author("service:scanner", writing.now)
             audit.record(cursor, author, account_id, "event.superseded", event_id)
         cursor.execute(_INSERT, {"places": superseding})
-    return known
+    return known, named

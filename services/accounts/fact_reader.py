@@ -7,6 +7,7 @@ from functools import partial
 from typing import NamedTuple
 
 from libs.common.instants import Micros
+from services.accounts.absences import known_through, looked_for
 from services.accounts.copying import array
 from services.accounts.database import Cursor
 from services.accounts.facts import (
@@ -56,7 +57,8 @@ FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[]) WITH ORDINAL
      AS w(account_id, instance_id, since, until, place)
 CROSS JOIN LATERAL (
     SELECT * FROM sighting
-    WHERE account_id = w.account_id AND instance_id = w.instance_id AND last_listing >= w.since
+    WHERE account_id = w.account_id AND instance_id = w.instance_id
+      AND greatest(last_listing, launch_time) >= w.since
       AND CASE WHEN running THEN launch_time ELSE first_listing END <= w.until
     OFFSET 0
 ) s
@@ -71,19 +73,20 @@ SELECT l.account_id, l.region, array_agg(l.started_at ORDER BY l.started_at)
 FROM unnest(%s::bigint[], %s::text[], %s::bigint[], %s::bigint[])
      AS r(account_id, region, since, until)
 JOIN listing l ON l.account_id = r.account_id AND l.region = r.region
-               AND l.started_at BETWEEN r.since AND r.until
+               AND l.started_at BETWEEN r.since AND r.until AND l.complete
 GROUP BY 1, 2
 """
 _GAPS = """
 SELECT g.account_id, g.ended_at, g.resumed_at, (
     SELECT jsonb_object_agg(r.region, l.last) FROM region r JOIN LATERAL (
         SELECT max(started_at) AS last FROM listing
-        WHERE account_id = r.account_id AND region = r.region AND started_at <= g.ended_at
+        WHERE account_id = r.account_id AND region = r.region AND complete
+          AND started_at <= g.ended_at
     ) l ON l.last > 0 WHERE r.account_id = g.account_id
 ) FROM tracking_gap g WHERE g.account_id = ANY(%s) ORDER BY g.ended_at
 """
-_KINDS = {int(kind): kind for kind in EventKind}
-_SOURCES = {int(source): source for source in Source}
+KINDS = {int(kind): kind for kind in EventKind}
+SOURCES = {int(source): source for source in Source}
 
 
 @dataclass(slots=True)
@@ -91,15 +94,18 @@ class _Found:
     events: list[Event] = field(default_factory=list)
     sightings: list[Sighting] = field(default_factory=list)
     statements: list[Statement] = field(default_factory=list)
+    unread: list[tuple[Micros, Micros]] = field(default_factory=list)
+    """First and last of the listings that named it without being understood."""
 
 
-class _Interned:
+class Interned:
     """Equal attributes as one object: there are few, and far more facts that state them."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, int, str], Attributes] = {("", 0, ""): NOTHING}
 
     def __call__(self, instance_type: str, vcpu: int, usage_operation: str) -> Attributes:
+        """Return the one object for what is stated."""
         key = (instance_type, vcpu, usage_operation)
         found = self._known.get(key)
         if found is None:
@@ -111,16 +117,16 @@ def read_facts(cursor: Cursor, windows: Sequence[Window]) -> list[InstanceFacts]
     """Return the facts in each window, and those that reach into it."""
     found = [_Found() for _ in windows]
     columns = _columns(windows)
-    attributes = _Interned()
+    attributes = Interned()
     cursor.execute(_EVENTS, columns)
     for row in cursor.fetchall():
         place, event_id, kind, at, source, fresh, previous, termination, *stated = row
         found[place].events.append(
             Event(
                 event_id,
-                _KINDS[kind],
+                KINDS[kind],
                 at,
-                _SOURCES[source],
+                SOURCES[source],
                 fresh,
                 previous,
                 termination,
@@ -132,6 +138,8 @@ def read_facts(cursor: Cursor, windows: Sequence[Window]) -> list[InstanceFacts]
         shown = attributes(*stated)
         if running:
             found[place].sightings.append(Sighting(launch, first, last, shown))
+        elif not launch:
+            found[place].unread.append((first, last))
         else:
             found[place].statements.append(Statement(first, last, shown))
     regions = _regions(cursor, windows, columns)
@@ -142,8 +150,8 @@ def read_facts(cursor: Cursor, windows: Sequence[Window]) -> list[InstanceFacts]
             each.events,
             each.sightings,
             each.statements,
-            listings.get((window.account_id, region), ()),
-            [gap(region) for gap in gaps.get(window.account_id, ())],
+            looked_for(listings.get((window.account_id, region), ()), each.unread),
+            known_through((gap(region) for gap in gaps.get(window.account_id, ())), each.unread),
         )
         for window, each, region in zip(windows, found, regions, strict=True)
     ]

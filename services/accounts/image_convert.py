@@ -20,7 +20,9 @@ def image_to_proto(known: KnownImage, *, evidence: bool) -> inventory_pb2.Image:
         description=_description(image),
         region=image.region,
         classification=(
-            classification_to_proto(classified, known.recorded_at, evidence=evidence)
+            classification_to_proto(
+                classified, known.recorded_at, evidence=evidence, author=known.author
+            )
             if classified
             else None
         ),
@@ -29,9 +31,9 @@ def image_to_proto(known: KnownImage, *, evidence: bool) -> inventory_pb2.Image:
 
 
 def classification_to_proto(
-    classified: Classification, recorded_at: Micros, *, evidence: bool
+    classified: Classification, recorded_at: Micros, *, evidence: bool, author: str = ""
 ) -> inventory_pb2.Classification:
-    """Return the message of what an image or a run is, known since `recorded_at`."""
+    """Return the message of what an image or a run is, known so since `recorded_at`."""
     return inventory_pb2.Classification(
         distribution=classified.distribution,
         version=classified.version,
@@ -44,6 +46,9 @@ def classification_to_proto(
         evidence=map(_evidence, classified.evidence) if evidence else (),
         record_time=moment(recorded_at),
         syspurpose=_syspurpose(classified.syspurpose),
+        published_distribution=classified.published_distribution,
+        override_ids=classified.override_ids,
+        author=author,
     )
 
 

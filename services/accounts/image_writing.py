@@ -1,39 +1,65 @@
-"""Keeps what describe says of images and instance types, and has new images inspected."""
+"""Keeps what describe says of images: the word of the latest listing that described one holds."""
 
-from collections.abc import Sequence
+from dataclasses import asdict
 
-from services.accounts.classification_store import reclassify
+from psycopg2.extras import Json
+
+from services.accounts.audit import Author
+from services.accounts.classification_store import classifications, reclassify
+from services.accounts.copying import array
 from services.accounts.fact_writing import Writing
+from services.accounts.image_audit import tell_described
 from services.accounts.image_naming import find_images
 from services.accounts.job_store import want_inspections
-from services.accounts.listing import ListedImage, ListedType, Listing
+from services.accounts.listing import ListedImage, Listing
+from services.accounts.version_keeping import IMAGE, keep_version
 
 UNAVAILABLE = "unavailable"
 """The state of an image that could not be described: what was known of it before stays."""
 
-_DESCRIBE = """
-UPDATE image SET
-    region = %(region)s, name = %(name)s, description = %(description)s, owner_id = %(owner_id)s,
-    owner_alias = %(owner_alias)s, architecture = %(architecture)s, platform = %(platform)s,
-    platform_details = %(platform_details)s, usage_operation = %(usage_operation)s,
-    product_codes = %(product_codes)s, root_snapshot_id = %(root_snapshot_id)s,
-    root_device_type = %(root_device_type)s, root_device_name = %(root_device_name)s,
-    public = %(public)s, made_at = %(made_at)s, state = %(state)s
-WHERE account_id = %(account)s AND image_id = %(image)s
-"""
-_LOSE = "UPDATE image SET state = %s WHERE account_id = %s AND image_id = %s AND state = ''"
-_KEEP_TYPE = """
-INSERT INTO instance_type (name, vcpu, memory_mib, architectures, recorded_at)
-SELECT new.* FROM (SELECT %s::text, %s::int, %s::bigint, %s::text[], %s::bigint)
-    AS new(name, vcpu, memory_mib, architectures, recorded_at)
-LEFT JOIN LATERAL (
-    SELECT * FROM instance_type WHERE name = new.name ORDER BY recorded_at DESC LIMIT 1
-) AS old ON true
-WHERE (old.vcpu, old.memory_mib, old.architectures)
-    IS DISTINCT FROM (new.vcpu, new.memory_mib, new.architectures)
-ON CONFLICT (name, recorded_at) DO UPDATE SET
-    vcpu = excluded.vcpu, memory_mib = excluded.memory_mib, architectures = excluded.architectures
-"""
+_SAID = (
+    *("region", "name", "description", "owner_id", "owner_alias", "architecture", "platform"),
+    *("platform_details", "usage_operation", "product_codes", "root_snapshot_id"),
+    *("root_device_type", "root_device_name", "public", "made_at", "state"),
+)
+_TOLD = "json_populate_recordset(NULL::image, %s) t"
+_DESCRIBE = f"""
+WITH news AS MATERIALIZED (
+    SELECT i.image_id, t.account_id, {", ".join(f"t.{name}" for name in _SAID)}, t.recorded_at,
+           i.recorded_at < t.recorded_at AS known_before
+    FROM {_TOLD} JOIN image i ON i.account_id = t.account_id AND i.ami_id = t.ami_id
+    WHERE i.described_at <= t.described_at
+      AND ({", ".join(f"i.{name}" for name in _SAID)})
+       IS DISTINCT FROM ({", ".join(f"t.{name}" for name in _SAID)})
+), was AS (
+    {keep_version("image", IMAGE, "news n")}
+)
+UPDATE image i SET
+    {", ".join(f"{name} = n.{name}" for name in _SAID)}, changed_at = n.recorded_at
+FROM news n WHERE i.account_id = n.account_id AND i.image_id = n.image_id
+RETURNING i.image_id, n.known_before
+"""  # noqa: S608 # of constants
+_DESCRIBED = f"""
+UPDATE image i SET described_at = t.described_at FROM {_TOLD}
+WHERE i.account_id = t.account_id AND i.ami_id = t.ami_id AND i.described_at < t.described_at
+"""  # noqa: S608 # of constants
+# Where nobody has described an image, it is where a listing shows an instance of it, whatever an
+# event said; and once it could not be described, that is what is known.
+_PLACE = f"""
+WITH news AS MATERIALIZED (
+    SELECT m.account_id, m.image_id, a.region, coalesce(nullif(t.state, ''), m.state) AS state,
+           a.recorded_at
+    FROM (SELECT %s::bigint AS account_id, %s AS region, %s::bigint AS recorded_at) a
+    CROSS JOIN unnest(%s::bigint[], %s::text[]) AS t(image_id, state)
+    JOIN image m ON m.account_id = a.account_id AND m.image_id = t.image_id
+    WHERE m.described_at = 0 AND m.state IN ('', 'unavailable')
+      AND (m.region, m.state) <> (a.region, coalesce(nullif(t.state, ''), m.state))
+), was AS (
+    {keep_version("image", IMAGE, "news n")}
+)
+UPDATE image i SET region = n.region, state = n.state, changed_at = n.recorded_at
+FROM news n WHERE i.account_id = n.account_id AND i.image_id = n.image_id
+"""  # noqa: S608 # of constants
 
 
 def describe_images(writing: Writing, listing: Listing) -> int:
@@ -41,62 +67,72 @@ def describe_images(writing: Writing, listing: Listing) -> int:
 
     Each is inspected that never was, and classified again if what AWS says of it has changed.
     """
-    account_id = listing.account_id
-    named = {each.image for each in listing.instances if each.image}
-    amis = named | {image.ami_id for image in listing.images}
+    account_id, cursor = listing.account_id, writing.cursor
+    amis = {each.image for each in listing.instances if each.image}
+    amis |= {image.ami_id for image in listing.images}
     if not amis:
         return 0
-    cursor = writing.cursor
     cursor.execute(
         "SELECT count(*) FROM image WHERE account_id = %s AND ami_id = ANY(%s)",
         (account_id, sorted(amis)),
     )
     (known,) = cursor.fetchone() or (0,)
-    ids = {
-        ami_id: number
-        for (_, ami_id), number in find_images(
-            writing, {(account_id, ami_id): listing.region for ami_id in amis}
-        ).items()
-    }
-    for image in listing.images:
-        _describe(writing, listing, ids[image.ami_id], image)
-    reclassify(cursor, account_id, ids.values(), writing.recorded_at[account_id])
-    want_inspections(cursor, account_id, ids.values(), writing.now)
+    found = find_images(writing, {(account_id, ami_id): listing.region for ami_id in amis})
+    ids = {ami_id: number for (_, ami_id), number in found.items()}
+    _place(writing, listing, ids)
+    _describe(writing, listing)
+    if want_inspections(cursor, account_id, ids.values(), writing.now):
+        writing.new_images = True
     return len(amis) - int(known)
 
 
-def describe_types(writing: Writing, types: Sequence[ListedType]) -> None:
-    """Keep what instance types are, for all accounts; in a fixed order, against deadlocks."""
-    for each in sorted(types, key=lambda each: each.name):
-        row = (each.name, each.vcpu, each.memory_mib, list(each.architectures), writing.now)
-        writing.cursor.execute(_KEEP_TYPE, row)
-
-
-def _describe(writing: Writing, listing: Listing, image_id: int, image: ListedImage) -> None:
-    if image.state == UNAVAILABLE:
-        writing.cursor.execute(_LOSE, (UNAVAILABLE, listing.account_id, image_id))
+def _describe(writing: Writing, listing: Listing) -> None:
+    """Keep descriptions, and what follows for the classification of what they describe."""
+    described = [image for image in listing.images if image.state != UNAVAILABLE]
+    if not described:
         return
+    account_id, cursor = listing.account_id, writing.cursor
+    recorded_at = writing.recorded_at[account_id]
+    told = Json([_row(listing, image, recorded_at) for image in described])
+    cursor.execute(_DESCRIBE, (told,))
+    changed = dict(cursor.fetchall())
+    cursor.execute(_DESCRIBED, (told,))
+    if changed:
+        writing.changed.add(account_id)
+        known = [image_id for image_id, known_before in changed.items() if known_before]
+        was = classifications(cursor, account_id, image_ids=known)
+        reclassify(cursor, account_id, changed, Author("service:scanner", recorded_at))
+        now = classifications(cursor, account_id, image_ids=known)
+        tell_described(
+            writing,
+            account_id,
+            {image_id: each.classification for image_id, each in was.items()},
+            {image_id: each.classification for image_id, each in now.items()},
+        )
+
+
+def _row(listing: Listing, image: ListedImage, recorded_at: int) -> dict[str, object]:
+    return {
+        **asdict(image),
+        "account_id": listing.account_id,
+        "region": listing.region,
+        "recorded_at": recorded_at,
+        "described_at": listing.started_at,
+    }
+
+
+def _place(writing: Writing, listing: Listing, ids: dict[str, int]) -> None:
+    """Note where images are that nobody has described, and which could not be described."""
+    lost = {image.ami_id for image in listing.images if image.state == UNAVAILABLE}
     writing.cursor.execute(
-        _DESCRIBE,
-        {
-            "account": listing.account_id,
-            "image": image_id,
-            "region": listing.region,
-            "name": image.name,
-            "description": image.description,
-            "owner_id": image.owner_id,
-            "owner_alias": image.owner_alias,
-            "architecture": image.architecture,
-            "platform": image.platform,
-            "platform_details": image.platform_details,
-            "usage_operation": image.usage_operation,
-            "product_codes": list(image.product_codes),
-            "root_snapshot_id": image.root_snapshot_id,
-            "root_device_type": image.root_device_type,
-            "root_device_name": image.root_device_name,
-            "public": image.public,
-            "made_at": image.made_at,
-            "state": image.state,
-        },
+        _PLACE,
+        (
+            listing.account_id,
+            listing.region,
+            writing.recorded_at[listing.account_id],
+            array(ids.values()),
+            [UNAVAILABLE if ami_id in lost else "" for ami_id in ids],
+        ),
     )
-    writing.changed.add(listing.account_id)
+    if writing.cursor.rowcount:
+        writing.changed.add(listing.account_id)

@@ -2,9 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from libs.common.instants import Micros
 from services.accounts.classification import Classification
+
+Span: TypeAlias = tuple[Micros, Micros]
+"""A part of time, half-open: from the first instant up to the second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +56,7 @@ class Image:
 
 @dataclass(frozen=True, slots=True)
 class StoredEvent:
-    """An event as stored; `image` is the AMI that it names."""
+    """An event as stored; `image` is the AMI that it names, `superseded_at` 0 while it holds."""
 
     account_id: int
     region: str

@@ -1,7 +1,8 @@
 """Instances and their history, to protobuf."""
 
 from cloudigrade.accounts.v1 import events_pb2, inventory_pb2
-from libs.common.timestamps import timestamp
+from libs.common.checks import Checks
+from libs.common.timestamps import from_timestamp, timestamp
 from services.accounts.account_convert import moment
 from services.accounts.audit import AuditEntry
 from services.accounts.image_convert import classification_to_proto
@@ -9,10 +10,11 @@ from services.accounts.inventory import (
     ClassifiedRun,
     Instance,
     Quarantined,
+    Span,
     StoredAnomaly,
     StoredEvent,
 )
-from services.accounts.sessions import AnomalyKind
+from services.accounts.power import AnomalyKind
 
 _WORDS = {
     AnomalyKind.OFF_INSIDE_SIGHTING: (
@@ -72,6 +74,7 @@ def event_to_proto(stored: StoredEvent) -> inventory_pb2.StoredEvent:
         event=event,
         record_time=timestamp(stored.recorded_at),
         superseded=bool(stored.superseded_at),
+        supersede_time=moment(stored.superseded_at),
     )
 
 
@@ -128,7 +131,25 @@ def audit_to_proto(entry: AuditEntry) -> inventory_pb2.AuditEntry:
         action=entry.action,
         subject=entry.subject,
         detail=entry.detail,
+        affected_start_time=moment(entry.affected_from),
+        affected_end_time=moment(entry.affected_until),
     )
+
+
+def affecting_span(request: inventory_pb2.ListAuditEntriesRequest) -> Span | None:
+    """Return the time whose reports changed, None for any; InvalidRequest for half a span."""
+    names = ("affecting_start_time", "affecting_end_time")
+    given = [name for name in names if request.HasField(name)]
+    if not given:
+        return None
+    checks = Checks()
+    for name in names:
+        checks.required(name, request.HasField(name))
+    since, until = (checks.parsed(name, from_timestamp, getattr(request, name)) for name in names)
+    checks.finish()
+    checks.that(since < until, names[1], "must be later than affecting_start_time")
+    checks.finish()
+    return since, until
 
 
 def _attributes(stored: StoredEvent) -> events_pb2.Attributes | None:

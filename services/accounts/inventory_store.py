@@ -1,164 +1,122 @@
-"""Reads what is known of instances; each method is one transaction.
+"""Reads instances, their events, and an account's records; each method is one snapshot.
 
-Everything is asked on behalf of an `owner` (a user's id, or EVERYBODY). An account, instance or
-image that they may not see is NotFound, as if it did not exist.
+Everything is asked on behalf of an `owner` (a user's id, or EVERYBODY). An account or instance that
+they may not see is NotFound, as if it did not exist. `asked` is the instant whose knowledge is
+wanted, None for now, and comes back with what was known then.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from typing import NamedTuple
 
+from libs.common.clock import Clock
 from libs.common.errors import NotFound
+from libs.common.instants import Micros
 from libs.common.paging import Key
-from services.accounts.account_store import visible_account
+from services.accounts.account_rows import visible_account
 from services.accounts.audit import AuditEntry
-from services.accounts.classification import classify_run
-from services.accounts.classification_store import NO_GROUNDS, Grounds, grounds
-from services.accounts.database import Cursor, Database
-from services.accounts.inventory import (
-    ClassifiedRun,
-    Instance,
-    Quarantined,
-    StoredAnomaly,
-    StoredEvent,
-    StoredRun,
-)
+from services.accounts.callers import EVERYBODY
+from services.accounts.database import Database
+from services.accounts.image_store import KnownImage, image_of
+from services.accounts.inventory import Instance, Quarantined, Span, StoredEvent
+from services.accounts.reading import Reading, reading
+from services.accounts.versions import rows_at
 
+_OF_INSTANCE = (
+    "account_id, instance_id, ec2_id, region, image_id, tags, instance_type, architecture,"
+    " lifecycle, state, recorded_at, platform_details, usage_operation"
+)
 _INSTANCES = """
 SELECT i.account_id, i.ec2_id, i.region, coalesce(m.ami_id, ''), i.tags, i.instance_type,
        i.architecture, i.lifecycle, i.state, i.recorded_at, i.platform_details, i.usage_operation
-FROM instance i LEFT JOIN image m ON m.account_id = i.account_id AND m.image_id = i.image_id
-WHERE i.account_id = %(account)s
+FROM {} i LEFT JOIN image m ON m.account_id = i.account_id AND m.image_id = i.image_id
 """
 _EVENTS = """
-SELECT e.account_id, i.region, i.ec2_id, e.event_id, e.kind, e.occurred_at, e.source, e.fresh,
+SELECT e.account_id, %(region)s, %(ec2)s, e.event_id, e.kind, e.occurred_at, e.source, e.fresh,
        e.termination, e.state, e.previous_state, e.raw_id, e.instance_type, e.vcpu,
-       e.usage_operation, e.usage_operation_at, e.image, e.recorded_at, e.superseded_at
-FROM event e JOIN instance i ON i.account_id = e.account_id AND i.instance_id = e.instance_id
-WHERE e.account_id = %(account)s AND e.instance_id = %(instance)s
+       e.usage_operation, e.usage_operation_at, e.image, e.recorded_at,
+       CASE WHEN e.superseded_at > %(at)s THEN 0 ELSE e.superseded_at END
+FROM event e
+WHERE e.account_id = %(account)s AND e.instance_id = %(instance)s AND e.recorded_at <= %(at)s
   AND (e.occurred_at, e.event_id, e.recorded_at) > (%(time)s, %(event)s, %(recorded)s)
 ORDER BY e.occurred_at, e.event_id, e.recorded_at LIMIT %(limit)s
 """
-_RUNS = """
-SELECT i.ec2_id, r.start_at, r.end_at, r.session_start, r.confirmed_start, r.confirmed_end,
-       r.end_latest, coalesce(t.text, ''), coalesce(nullif(r.vcpu, 0), k.vcpu, 0),
-       coalesce(u.text, '')
-FROM run r JOIN instance i ON i.account_id = r.account_id AND i.instance_id = r.instance_id
-LEFT JOIN label t ON t.label_id = r.instance_type
-LEFT JOIN label u ON u.label_id = r.usage_operation
-LEFT JOIN LATERAL (
-    SELECT vcpu FROM instance_type WHERE name = t.text ORDER BY recorded_at DESC LIMIT 1
-) k ON true
-WHERE r.account_id = %(account)s AND r.instance_id = %(instance)s
-  AND r.start_at > %(start)s
-ORDER BY r.start_at LIMIT %(limit)s
+_AUDIT = """
+SELECT id, at, actor, action, subject, detail, affected_from, affected_until FROM audit
+WHERE account_id = %(account)s AND id < %(before)s
+  AND (%(since)s::bigint IS NULL
+       OR affected_from < %(until)s AND affected_until > %(since)s)
+ORDER BY id DESC LIMIT %(limit)s
 """
-_ANOMALIES = """
-SELECT i.ec2_id, a.occurred_at, a.kind, a.event_id
-FROM anomaly a JOIN instance i ON i.account_id = a.account_id AND i.instance_id = a.instance_id
-WHERE a.account_id = %(account)s AND (%(instance)s = 0 OR a.instance_id = %(instance)s)
-  AND (i.ec2_id, a.occurred_at, a.kind, a.event_id)
-      > (%(ec2)s, %(time)s, %(kind)s, %(event)s)
-ORDER BY i.ec2_id, a.occurred_at, a.kind, a.event_id LIMIT %(limit)s
-"""
-_BEFORE_ALL_TIME = -(2**62)
+BEFORE_ALL_TIME: Micros = -(2**62)
+_UNKNOWN_ACCOUNT = 0
+"""Of what belongs to no account that is known."""
 
 
 class InventoryStore:
-    """Reads instances, their events, runs and anomalies, and an account's records."""
+    """Reads instances and their events, and an account's records."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
+        self._clock = clock
 
     def instances(
-        self, account_id: int, owner: int, ami_id: str, after: Key | None, limit: int
-    ) -> list[Instance]:
+        self,
+        account_id: int,
+        owner: int,
+        ami_id: str,
+        asked: Micros | None,
+        after: Key | None,
+        limit: int,
+    ) -> tuple[Micros, list[Instance]]:
         """Return an account's instances, by id; with `ami_id` those of one image only."""
         (last,) = after or ("",)
-        with self._reading(account_id, owner) as cursor:
-            cursor.execute(
-                f"{_INSTANCES} AND i.ec2_id > %(after)s AND (%(ami)s = '' OR m.ami_id = %(ami)s)"
-                " ORDER BY i.ec2_id LIMIT %(limit)s",
-                {"account": account_id, "after": last, "ami": ami_id, "limit": limit},
+        with reading(self._database, self._clock, account_id, owner, asked) as read:
+            read.cursor.execute(
+                f"{_instances(read)} WHERE i.ec2_id > %(after)s"
+                " AND (%(ami)s = '' OR m.ami_id = %(ami)s) ORDER BY i.ec2_id LIMIT %(limit)s",
+                read.asked(after=last, ami=ami_id, limit=limit),
             )
-            return [Instance(*row) for row in cursor.fetchall()]
+            return read.at, [Instance(*row) for row in read.cursor.fetchall()]
 
-    def instance(self, account_id: int, owner: int, ec2_id: str) -> Instance:
-        """Return one instance."""
-        with self._reading(account_id, owner) as cursor:
-            cursor.execute(
-                f"{_INSTANCES} AND i.ec2_id = %(ec2)s", {"account": account_id, "ec2": ec2_id}
+    def instance(
+        self, account_id: int, owner: int, asked: Micros | None, ec2_id: str
+    ) -> tuple[Micros, Instance, KnownImage | None]:
+        """Return one instance with its image, None when that is not known."""
+        with reading(self._database, self._clock, account_id, owner, asked) as read:
+            read.cursor.execute(
+                f"{_instances(read)} WHERE i.ec2_id = %(ec2)s", read.asked(ec2=ec2_id)
             )
-            row = cursor.fetchone()
-        if row is None:
-            raise _no_instance(ec2_id)
-        return Instance(*row)
+            row = read.cursor.fetchone()
+            if row is None:
+                raise no_instance(ec2_id)
+            instance = Instance(*row)
+            image = image_of(read, instance.ami_id) if instance.ami_id else None
+            return read.at, instance, image
 
     def events(
-        self, account_id: int, owner: int, ec2_id: str, after: Key | None, limit: int
-    ) -> list[StoredEvent]:
+        self,
+        account_id: int,
+        owner: int,
+        ec2_id: str,
+        asked: Micros | None,
+        after: Key | None,
+        limit: int,
+    ) -> tuple[Micros, list[StoredEvent]]:
         """Return an instance's events by time, superseded ones too."""
-        time, event, recorded = after or (_BEFORE_ALL_TIME, "", 0)
-        with self._reading(account_id, owner) as cursor:
-            cursor.execute(
-                _EVENTS,
-                {
-                    "account": account_id,
-                    "instance": _instance_id(cursor, account_id, ec2_id),
-                    "time": time,
-                    "event": event,
-                    "recorded": recorded,
-                    "limit": limit,
-                },
-            )
-            return [StoredEvent(*row) for row in cursor.fetchall()]
-
-    def runs(
-        self, account_id: int, owner: int, ec2_id: str, after: Key | None, limit: int
-    ) -> list[ClassifiedRun]:
-        """Return an instance's runs by their starts."""
-        (start,) = after or (_BEFORE_ALL_TIME,)
-        with self._reading(account_id, owner) as cursor:
-            instance = _instance_id(cursor, account_id, ec2_id)
-            cursor.execute(
-                _RUNS,
-                {"account": account_id, "instance": instance, "start": start, "limit": limit},
-            )
-            runs = [StoredRun(*row) for row in cursor.fetchall()]
-            known = _grounds_of(cursor, account_id, instance)
-        return [
-            ClassifiedRun(
-                run,
-                classify_run(known.codes, known.installed, run.usage_operation),
-                known.recorded_at,
-            )
-            for run in runs
-        ]
-
-    def anomalies(
-        self, account_id: int, owner: int, ec2_id: str, after: Key | None, limit: int
-    ) -> list[StoredAnomaly]:
-        """Return an account's anomalies, by instance and time; of one instance if it is named."""
-        ec2, time, kind, event = after or ("", _BEFORE_ALL_TIME, 0, "")
-        with self._reading(account_id, owner) as cursor:
-            cursor.execute(
-                _ANOMALIES,
-                {
-                    "account": account_id,
-                    "instance": _instance_id(cursor, account_id, ec2_id) if ec2_id else 0,
-                    "ec2": ec2,
-                    "time": time,
-                    "kind": kind,
-                    "event": event,
-                    "limit": limit,
-                },
-            )
-            return [StoredAnomaly(*row) for row in cursor.fetchall()]
+        time, event, recorded = after or (BEFORE_ALL_TIME, "", 0)
+        with reading(self._database, self._clock, account_id, owner, asked) as read:
+            instance = instance_of(read, ec2_id)
+            parameters = {"instance": instance.number, "ec2": ec2_id, "region": instance.region}
+            start = {"time": time, "event": event, "recorded": recorded, "limit": limit}
+            read.cursor.execute(_EVENTS, read.asked(**parameters, **start))
+            return read.at, [StoredEvent(*row) for row in read.cursor.fetchall()]
 
     def quarantine(
         self, account_id: int, owner: int, after: Key | None, limit: int
     ) -> list[Quarantined]:
-        """Return what was kept aside for an account, by id."""
-        with self._reading(account_id, owner) as cursor:
+        """Return what was kept aside for an account, by id; of account 0 only to EVERYBODY."""
+        with self._database.transaction() as cursor:
+            if (account_id, owner) != (_UNKNOWN_ACCOUNT, EVERYBODY):
+                visible_account(cursor, account_id, owner, deleted=True)
             cursor.execute(
                 "SELECT id, source, origin, reason, content, recorded_at FROM quarantine"
                 " WHERE account_id = %s AND id > %s AND released_at = 0 ORDER BY id LIMIT %s",
@@ -170,44 +128,50 @@ class InventoryStore:
             ]
 
     def audit(
-        self, account_id: int, owner: int, before: Key | None, limit: int
+        self, account_id: int, owner: int, affecting: Span | None, before: Key | None, limit: int
     ) -> list[AuditEntry]:
-        """Return who changed what in an account, newest first."""
-        with self._reading(account_id, owner) as cursor:
-            cursor.execute(
-                "SELECT id, at, actor, action, subject, detail FROM audit"
-                " WHERE account_id = %s AND id < %s ORDER BY id DESC LIMIT %s",
-                (account_id, *(before or (2**62,)), limit),
-            )
-            return [AuditEntry(*row) for row in cursor.fetchall()]
+        """Return who changed what in an account, newest first.
 
-    @contextmanager
-    def _reading(self, account_id: int, owner: int) -> Iterator[Cursor]:
+        With `affecting`, only what changed reports of some of that time.
+        """
+        since, until = affecting or (None, None)
+        (last,) = before or (2**62,)
         with self._database.transaction() as cursor:
             visible_account(cursor, account_id, owner, deleted=True)
-            yield cursor
+            asked = {"account": account_id, "before": last, "limit": limit}
+            cursor.execute(_AUDIT, {**asked, "since": since, "until": until})
+            return [AuditEntry(*row) for row in cursor.fetchall()]
 
 
-def _instance_id(cursor: Cursor, account_id: int, ec2_id: str) -> int:
-    cursor.execute(
-        "SELECT instance_id FROM instance WHERE account_id = %s AND ec2_id = %s",
-        (account_id, ec2_id),
+class Known(NamedTuple):
+    """What else is read of an instance beside what is asked for."""
+
+    number: int
+    region: str
+    image_id: int
+    usage_operation: str
+    product_codes: tuple[str, ...]
+
+
+def instance_of(read: Reading, ec2_id: str) -> Known:
+    """Return what is known of an instance by EC2's id; NotFound."""
+    columns = "ec2_id, instance_id, region, image_id, usage_operation, product_codes"
+    rows = rows_at("instance", columns, changed=read.changed)
+    read.cursor.execute(
+        f"SELECT {columns} FROM {rows} i WHERE ec2_id = %(ec2)s",  # noqa: S608 # of constants
+        read.asked(ec2=ec2_id),
     )
-    row = cursor.fetchone()
+    row = read.cursor.fetchone()
     if row is None:
-        raise _no_instance(ec2_id)
-    return int(row[0])
+        raise no_instance(ec2_id)
+    _, number, region, image_id, usage_operation, product_codes = row
+    return Known(number, region, image_id, usage_operation, tuple(product_codes))
 
 
-def _grounds_of(cursor: Cursor, account_id: int, instance_id: int) -> Grounds:
-    """Return what is known of an instance's image."""
-    cursor.execute(
-        "SELECT image_id FROM instance WHERE account_id = %s AND instance_id = %s",
-        (account_id, instance_id),
-    )
-    (image_id,) = cursor.fetchone() or (0,)
-    return grounds(cursor, account_id, image_ids=[image_id]).get(image_id, NO_GROUNDS)
-
-
-def _no_instance(ec2_id: str) -> NotFound:
+def no_instance(ec2_id: str) -> NotFound:
+    """Return the error for an instance that is not there, or was not known."""
     return NotFound(f"There is no instance {ec2_id} in this account.", reason="INSTANCE_NOT_FOUND")
+
+
+def _instances(read: Reading) -> str:
+    return _INSTANCES.format(rows_at("instance", _OF_INSTANCE, changed=read.changed))

@@ -1,4 +1,4 @@
-"""A listing as it arrives: one complete DescribeInstances of one Region."""
+"""A listing as it arrives: one DescribeInstances of one Region, to its last page."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -73,7 +73,11 @@ class Listing:
     images: tuple[ListedImage, ...] = ()
     types: tuple[ListedType, ...] = ()
     asides: tuple[Aside, ...] = ()
-    """Instances that were not understood: while there are any, nothing is missing from it."""
+    """Instances that were not understood, as they came."""
+    unread: tuple[str, ...] = ()
+    """Ids of those of them whose id at least was: they are there, whatever they are."""
+    complete: bool = True
+    """Whether all ids were understood; otherwise nothing is missing from it."""
 
     def events(self) -> Iterator[NewEvent]:
         """Yield what it tells of its instances' power and licences."""

@@ -12,7 +12,6 @@ from libs.common.errors import InvalidRequest
 from libs.common.instants import Micros
 from libs.common.timestamps import timestamp
 from services.accounts.event_convert import (
-    AHEAD,
     Malformed,
     checked,
     event_from_proto,
@@ -21,7 +20,7 @@ from services.accounts.event_convert import (
     time_from_proto,
 )
 from services.accounts.listing import ListedImage, ListedInstance, ListedType, Listing, Recorded
-from services.accounts.new_events import Aside, NewEvent
+from services.accounts.new_events import AHEAD, Aside, NewEvent
 
 MOST_IN_PART = 1000
 LONGEST_TEXT = 1000
@@ -106,6 +105,8 @@ class _Reading:
     images: dict[str, ListedImage] = field(default_factory=dict)
     types: dict[str, ListedType] = field(default_factory=dict)
     asides: list[Aside] = field(default_factory=list)
+    unread: set[str] = field(default_factory=set)
+    complete: bool = True
     rejections: list[Rejection] = field(default_factory=list)
     received: int = 0
 
@@ -120,6 +121,8 @@ class _Reading:
             tuple(self.images.values()),
             tuple(self.types.values()),
             tuple(self.asides),
+            tuple(sorted(self.unread - self.instances.keys())),
+            self.complete,
         )
 
     def take(self, part: RecordListingRequest.Part) -> None:
@@ -151,6 +154,10 @@ class _Reading:
             instance = self._instance(message)
         except Malformed as why:
             self.rejections.append(Rejection(index, why))
+            try:
+                self.unread.add(identifiers.instance_id(message.instance_id))
+            except ValueError:
+                self.complete = False
             content = message.SerializeToString(deterministic=True)
             origin = f"listing of {self.region}: {message.instance_id[:60]!r}"
             described = events_pb2.SOURCE_DESCRIBE

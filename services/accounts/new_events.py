@@ -9,6 +9,9 @@ from libs.common.instants import Micros
 from services.accounts.facts import EventKind
 from services.accounts.rederiving import Touch
 
+AHEAD: Micros = 5 * 60 * 1_000_000
+"""How far a time may be ahead of our clock before it is rejected."""
+
 
 class Outcome(IntEnum):
     """What became of an event; the numbers are the proto's."""

@@ -1,73 +1,36 @@
-"""Reads the runs of accounts in bulk, all of them in one snapshot of the database.
-
-Rows come by COPY in binary form, whose columns here are all of fixed width and never NULL, so that
-NumPy reads them without looking at a single one: a million in about half a second, where fetching
-them as Python objects takes several.
-"""
+"""Reads the runs of accounts in bulk, all of them as known at one instant."""
 
 import hashlib
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from io import BytesIO
+from typing import TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-from libs.common.errors import NotFound
 from libs.common.instants import Micros
-from services.accounts.account_store import regions_of
-from services.accounts.callers import EVERYBODY
 from services.accounts.classification_store import Grounds, grounds
 from services.accounts.cloud_accounts import RegionStatus, State
 from services.accounts.database import Cursor, Database
 from services.accounts.label_store import LabelStore
+from services.accounts.override_store import overrides_at
+from services.accounts.overrides import NO_OVERRIDES, Overrides
+from services.accounts.past_accounts import PastAccount, accounts_at, regions_at, visible_ids
+from services.accounts.run_columns import RunRows, runs_at, runs_now
+from services.accounts.versions import rows_at
 
-_RUN_COLUMNS = (
-    *(("start_at", "i8"), ("end_at", "i8"), ("session_start", "i8")),
-    *(("confirmed_start", "i8"), ("confirmed_end", "i8"), ("end_latest", "i8")),
-    *(("instance_id", "i8"), ("instance_type", "i4"), ("usage_operation", "i4"), ("vcpu", "i4")),
-)
-RunRows = NDArray[np.void]
-"""Runs as read: a structured array with the columns above."""
+R = TypeVar("R")
 
-# https://www.postgresql.org/docs/18/sql-copy.html, "Binary Format", read 2026-11-22: a header of
-# 19 bytes, rows of a field count and length-prefixed big-endian fields, and a trailer of 2 bytes.
-_HEADER, _TRAILER = 19, 2
-_ROW = np.dtype(
-    [
-        ("fields", ">i2"),
-        *(
-            part
-            for name, form in _RUN_COLUMNS
-            for part in ((f"{name} length", ">i4"), (name, f">{form}"))
-        ),
-    ]
-)
-_RUNS = (  # COPY takes no parameters.
-    f"COPY (SELECT {', '.join(name for name, _ in _RUN_COLUMNS)} FROM run"  # noqa: S608 # constants
-    " WHERE account_id = {} ORDER BY instance_id, start_at) TO STDOUT (FORMAT binary)"
-)
-
-_ACCOUNTS = """
-SELECT id, name, aws_account_id, state, last_recorded_at FROM cloud_account
-WHERE (owner_id = %(owner)s OR %(owner)s = 0)
-  AND (id = ANY(%(ids)s) OR cardinality(%(ids)s::bigint[]) = 0 AND verified_at <> 0)
-ORDER BY id
-"""
 _TYPES = """
-SELECT DISTINCT ON (name) name, vcpu, memory_mib FROM instance_type
+SELECT DISTINCT ON (name) name, vcpu, memory_mib FROM instance_type WHERE recorded_at <= %s
 ORDER BY name, recorded_at DESC
 """
-_INSTANCES = """
-SELECT instance_id, ec2_id, region, image_id, tags::text, architecture
-FROM instance WHERE account_id = %s
-  AND EXISTS (SELECT FROM run WHERE run.account_id = instance.account_id
-              AND run.instance_id = instance.instance_id)
-ORDER BY instance_id
-"""
-_IMAGES = "SELECT image_id, ami_id, name FROM image WHERE account_id = %s ORDER BY image_id"
+_INSTANCE_COLUMNS = (
+    "instance_id, ec2_id, region, image_id, tags::text, architecture, usage_operation,"
+    " to_json(product_codes)::text"
+)
+_IMAGE_COLUMNS = "image_id, ami_id, name"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +66,9 @@ class ReadInstance:
     tags_bytes: int
     """About what the tags take in a message."""
     architecture: str
+    usage_operation: str = ""
+    product_codes: tuple[str, ...] = ()
+    """Those that belong to the usage operation beside them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +94,7 @@ class AccountRuns:
     types: Mapping[str, InstanceType]
     labels: Mapping[int, str]
     """What the numbers of instance types and usage operations stand for."""
+    overrides: Overrides = NO_OVERRIDES
 
 
 class RunReader:
@@ -138,100 +105,137 @@ class RunReader:
         self._labels = labels
 
     @contextmanager
-    def snapshot(self, owner: int, account_ids: Collection[int]) -> Iterator["Snapshot"]:
+    def snapshot(
+        self, owner: int, account_ids: Collection[int], now: Micros, asked: Micros | None = None
+    ) -> Iterator["Snapshot"]:
         """Open a snapshot of the accounts that an owner may see, or of some of them.
 
-        Raises NotFound when one is asked for that the owner may not see. Without `account_ids`
-        accounts that nobody has proved are left out; asked for, they have no runs.
+        It speaks of what was known at `asked`, or now. Raises InvalidRequest on as_of when `asked`
+        lies ahead of the clock, and NotFound when an account is asked for that the owner may not
+        see. Without `account_ids` accounts that nobody had proved are left out; asked for, they
+        have no runs.
         """
-        with self._database.transaction(snapshot=True) as cursor:
-            yield Snapshot(cursor, self._labels, owner, account_ids)
+        visible: list[int] = []
+
+        def look_up(cursor: Cursor) -> list[int]:
+            visible.extend(visible_ids(cursor, owner, account_ids))
+            return visible
+
+        with self._database.fenced_snapshot(look_up, now, asked) as (cursor, at):
+            accounts = accounts_at(cursor, visible, at)
+            if not account_ids:
+                accounts = [each for each in accounts if each.proved]
+            yield Snapshot(cursor, self._labels, at, accounts)
 
 
 class Snapshot:
-    """What an owner may see at one instant."""
+    """What an owner may see, as known at the instant `at`."""
 
     def __init__(
-        self, cursor: Cursor, labels: LabelStore, owner: int, account_ids: Collection[int]
+        self, cursor: Cursor, labels: LabelStore, at: Micros, accounts: Sequence[PastAccount]
     ) -> None:
         self._cursor = cursor
         self._labels = labels
-        self._types = _types(cursor)
-        self.accounts = self._read_accounts(owner, account_ids)
+        self._types = _types(cursor, at)
+        self._changed = {each.id for each in accounts if each.changed_since(at)}
+        self.at = at
+        self.accounts = self._read_accounts(accounts)
 
     def runs(self, account: ReadAccount) -> AccountRuns:
-        """Return an account's runs."""
-        cursor = self._cursor
-        rows = _copy(cursor, _RUNS.format(int(account.id)))
+        """Return an account's runs; DeadlineExceeded when the caller no longer waits."""
+        cursor, at = self._cursor, self.at
+        changed = account.id in self._changed
+        rows = (
+            runs_at(cursor, account.id, at, self._labels)
+            if changed
+            else runs_now(cursor, account.id)
+        )
         numbers = np.unique(np.concatenate([rows["instance_type"], rows["usage_operation"]]))
-        instances = _instances(cursor, account.id)
-        cursor.execute(_IMAGES, (account.id,))
+        used = set(np.unique(rows["instance_id"]).tolist())
+        asked = {"account": account.id, "at": at}
+        rows_of = rows_at("instance", _INSTANCE_COLUMNS, changed=changed)
+        cursor.execute(f"SELECT * FROM {rows_of} i ORDER BY instance_id", asked)  # noqa: S608 # constants
+        instances = _instances(cursor, used)
+        rows_of = rows_at("image", _IMAGE_COLUMNS, changed=changed)
+        cursor.execute(f"SELECT * FROM {rows_of} i ORDER BY image_id", asked)  # noqa: S608 # constants
         return AccountRuns(
             rows=rows,
             instances=instances,
             images=tuple(ReadImage(*row) for row in cursor.fetchall()),
-            grounds=grounds(cursor, account.id),
+            grounds=grounds(cursor, account.id, as_of=at),
             types=self._types,
             labels=self._labels.texts(cursor, numbers.tolist()),
+            overrides=overrides_at(cursor, account.id, at),
         )
 
-    def _read_accounts(self, owner: int, asked: Collection[int]) -> tuple[ReadAccount, ...]:
-        cursor = self._cursor
-        cursor.execute(_ACCOUNTS, {"owner": owner or EVERYBODY, "ids": list(asked)})
-        rows = cursor.fetchall()
-        if missing := sorted(set(asked) - {row[0] for row in rows}):
-            raise NotFound(
-                f"There is no cloud account {missing[0]} that you may see.",
-                reason="ACCOUNT_NOT_FOUND",
-            )
+    def _read_accounts(self, accounts: Sequence[PastAccount]) -> tuple[ReadAccount, ...]:
         types = repr(
             sorted((each.name, each.vcpu, each.memory_mib) for each in self._types.values())
         )
         return tuple(
             ReadAccount(
-                account_id,
-                _revision(recorded_at, types, pending=state == State.PENDING),
-                name,
-                aws_account_id,
-                State(state),
-                regions_of(cursor, account_id),
+                each.id,
+                self._revision(each, types),
+                each.name,
+                each.aws_account_id,
+                each.state,
+                regions_at(self._cursor, each, self.at),
             )
-            for account_id, name, aws_account_id, state, recorded_at in rows
+            for each in accounts
         )
 
+    def _revision(self, account: PastAccount, types: str) -> int:
+        # Instance types are the same for all accounts, and what is learnt of one changes reports of
+        # every account that uses it. An account that is to be proved again shows nothing meanwhile.
+        # What was known at a past instant is told from what was known at any other.
+        known_by = f"at {self.at}" if account.id in self._changed else f"by {account.recorded_at}"
+        content = f"{known_by} {types} {account.state is State.PENDING}"
+        return int.from_bytes(hashlib.blake2b(content.encode(), digest_size=8).digest()) >> 1
 
-def _instances(cursor: Cursor, account_id: int) -> tuple[ReadInstance, ...]:
-    cursor.execute(_INSTANCES, (account_id,))
-    # Few instances have tags that no other has, and most of the time would go into reading them.
-    known: dict[str, dict[str, str]] = {}
-    read = []
-    for instance_id, ec2_id, region, image_id, tags, architecture in cursor.fetchall():
-        if tags not in known:
-            known[tags] = json.loads(tags)
-        size = 4 * len(tags)
-        read.append(
-            ReadInstance(instance_id, ec2_id, region, image_id, known[tags], size, architecture)
-        )
+
+def _instances(cursor: Cursor, used: Container[int]) -> tuple[ReadInstance, ...]:
+    # Few instances have tags or codes that no other has, and most of the time would go into reading
+    # them.
+    read, tags, codes = [], _Read(_tags), _Read(_codes)
+    for row in cursor.fetchall():
+        instance_id, ec2_id, region, image_id, tagged, architecture, operation, listed = row
+        if instance_id in used:
+            read.append(
+                ReadInstance(
+                    instance_id,
+                    ec2_id,
+                    region,
+                    image_id,
+                    tags[tagged],
+                    4 * len(tagged),
+                    architecture,
+                    operation,
+                    codes[listed],
+                )
+            )
     return tuple(read)
 
 
-def _types(cursor: Cursor) -> dict[str, InstanceType]:
-    cursor.execute(_TYPES)
+class _Read(dict[str, R]):
+    """What texts of JSON stand for, each read once."""
+
+    def __init__(self, parse: Callable[[str], R]) -> None:
+        super().__init__()
+        self._parse = parse
+
+    def __missing__(self, text: str) -> R:
+        found = self[text] = self._parse(text)
+        return found
+
+
+def _tags(text: str) -> dict[str, str]:
+    return dict(json.loads(text))
+
+
+def _codes(text: str) -> tuple[str, ...]:
+    return tuple(json.loads(text))
+
+
+def _types(cursor: Cursor, at: Micros) -> dict[str, InstanceType]:
+    cursor.execute(_TYPES, (at,))
     return {row[0]: InstanceType(*row) for row in cursor.fetchall()}
-
-
-def _revision(recorded_at: Micros, types: str, *, pending: bool) -> int:
-    # Instance types are the same for all accounts, and what is learnt of one changes reports of
-    # every account that uses it. An account that is to be proved again shows nothing meanwhile.
-    digest = hashlib.blake2b(f"{recorded_at} {types} {pending}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest) >> 1
-
-
-def _copy(cursor: Cursor, query: str) -> RunRows:
-    read = BytesIO()
-    cursor.copy_expert(query, read)
-    content = read.getbuffer()
-    count, rest = divmod(len(content) - _HEADER - _TRAILER, _ROW.itemsize)
-    if rest:
-        raise ValueError("rows of COPY are not of the width that they were made for")
-    return np.frombuffer(content, _ROW, count, _HEADER)

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from libs.common.instants import Micros
 from services.accounts.copying import array, copy_lines
 from services.accounts.database import Cursor
 from services.accounts.fact_reader import Window
@@ -29,7 +30,8 @@ CROSS JOIN LATERAL (
 ) r
 """
 # For each instance the runs from the last session that began before what is new, up to the first
-# that began after it.
+# that began after it. Sessions follow one another, so the runs next to what is new tell of both: an
+# end of the index is read, where to look for session_start = start_at would read a whole history.
 _RUNS = """
 SELECT t.place - 1, r.start_at, r.end_at, r.session_start, r.confirmed_start, r.confirmed_end,
        r.end_latest, r.instance_type, r.vcpu, r.usage_operation, r.basis
@@ -37,13 +39,13 @@ FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[]) WITH ORDINAL
      AS t(account_id, instance_id, first, last, place)
 CROSS JOIN LATERAL (
     SELECT coalesce((
-        SELECT start_at FROM run
+        SELECT session_start FROM run
         WHERE account_id = t.account_id AND instance_id = t.instance_id AND start_at < t.first
-          AND session_start = start_at ORDER BY start_at DESC LIMIT 1), 0) AS since,
+        ORDER BY start_at DESC LIMIT 1), 0) AS since,
       coalesce((
         SELECT start_at FROM run
         WHERE account_id = t.account_id AND instance_id = t.instance_id AND start_at > t.last
-          AND session_start = start_at ORDER BY start_at LIMIT 1), %s) AS until
+          AND session_start > t.last ORDER BY start_at LIMIT 1), %s) AS until
     OFFSET 0
 ) w
 CROSS JOIN LATERAL (
@@ -89,6 +91,10 @@ DELETE FROM anomaly USING unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::i
 WHERE anomaly.account_id = d.account_id AND anomaly.instance_id = d.instance_id
   AND anomaly.occurred_at = d.occurred_at AND anomaly.kind = d.kind
   AND anomaly.event_id = d.event_id
+"""
+_TAKEN_AWAY = """
+INSERT INTO taken_away SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[])
+ON CONFLICT DO NOTHING
 """
 
 
@@ -153,17 +159,25 @@ def read_anomalies(cursor: Cursor, windows: Sequence[Window]) -> dict[int, set[A
     return found
 
 
-def write_rows(cursor: Cursor, changes: RowChanges) -> None:
-    """Write what differs."""
+def write_rows(cursor: Cursor, changes: RowChanges, recorded_at: Mapping[int, Micros]) -> None:
+    """Write what differs, and of which instances rows were taken away.
+
+    `recorded_at` is each account's.
+    """
     cursor.execute(_STAGE)
+    lost = {(row[0], row[1]) for row in changes.lost_runs}
+    lost |= {(row[0], row[1]) for row in changes.lost_anomalies}
+    if lost:
+        rows = [(*key, recorded_at[key[0]]) for key in sorted(lost)]
+        cursor.execute(_TAKEN_AWAY, [array(column) for column in zip(*rows, strict=True)])
     if changes.lost_runs:
         cursor.execute(
             _DROP_RUNS, [array(column) for column in zip(*changes.lost_runs, strict=True)]
         )
     if changes.runs:
+        cursor.execute("DELETE FROM staged_run")  # unlike TRUNCATE this makes no files
         copy_lines(cursor, "staged_run", _RUN_COLUMNS, changes.runs)
         cursor.execute(_PUT_RUNS)
-        cursor.execute("TRUNCATE staged_run")
     if changes.lost_anomalies:
         *numbers, event_ids = zip(*changes.lost_anomalies, strict=True)
         cursor.execute(_DROP_ANOMALIES, [*map(array, numbers), list(event_ids)])

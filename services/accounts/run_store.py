@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from libs.common.instants import Micros
 from services.accounts.copying import escaped
-from services.accounts.database import Cursor, next_recorded_at
+from services.accounts.database import Cursor
 from services.accounts.fact_reader import Window, read_facts
+from services.accounts.history import Past, day_of
 from services.accounts.label_store import LabelStore
 from services.accounts.rederiving import EVERYTHING, Scope, Touch, rederive, scope
 from services.accounts.run_rows import (
@@ -45,6 +46,15 @@ class _Rewriting:
         return before, after
 
 
+@dataclass(frozen=True, slots=True)
+class _Changes:
+    """What is to be written, when it is recorded, and how the past changes by it."""
+
+    rows: RowChanges
+    recorded_at: Mapping[int, Micros]
+    pasts: Mapping[int, Past]
+
+
 class RunStore:
     """Derives runs again where facts changed, and writes the rows that differ."""
 
@@ -53,25 +63,31 @@ class RunStore:
 
     def rewrite(
         self, cursor: Cursor, touches: Mapping[Key, Touch], recorded_at: Mapping[int, Micros]
-    ) -> None:
+    ) -> dict[int, Past]:
         """Bring the runs of instances up to date with their facts.
 
         The caller holds the accounts' locks, has stored the facts in the same transaction, and had
-        the label store learn what they state. `recorded_at` is each account's.
+        the label store learn what they state. `recorded_at` is each account's. Returns how the past
+        changed of each account of which it did; the caller writes that into the audit log.
         """
+        pasts = {account_id: Past(day_of(at)) for account_id, at in recorded_at.items()}
         every = sorted(touches)
         for start in range(0, len(every), _AT_ONCE):
             keys = every[start : start + _AT_ONCE]
-            changes = RowChanges()
-            again = self._attempt(cursor, {key: touches[key] for key in keys}, changes, recorded_at)
+            changes = _Changes(RowChanges(), recorded_at, pasts)
+            again = self._attempt(cursor, {key: touches[key] for key in keys}, changes)
             if again:
-                self._attempt(cursor, dict.fromkeys(again, _ALWAYS), changes, recorded_at)
-            write_rows(cursor, changes)
+                self._attempt(cursor, dict.fromkeys(again, _ALWAYS), changes)
+            write_rows(cursor, changes.rows, recorded_at)
+        return {account_id: past for account_id, past in pasts.items() if past.runs}
 
-    def retrack(self, cursor: Cursor, account_id: int, at: Micros) -> None:
+    def retrack(
+        self, cursor: Cursor, account_id: int, at: Micros, recorded_at: Micros
+    ) -> Past | None:
         """Derive again what depends on when an account was tracked (rule 9), which changed.
 
-        The caller holds the account's lock.
+        Tracking began or ended at `at`, which is recorded at `recorded_at`. The caller holds the
+        account's lock, and writes into the audit log how the past changed, if it did.
         """
         cursor.execute(
             "SELECT DISTINCT instance_id FROM run"
@@ -79,16 +95,13 @@ class RunStore:
             (account_id, at, at),
         )
         touches = {(account_id, number): Touch(at, FOREVER) for (number,) in cursor.fetchall()}
-        if touches:
-            recorded_at = next_recorded_at(cursor, account_id, at)
-            self.rewrite(cursor, touches, {account_id: recorded_at})
+        return self.rewrite(cursor, touches, {account_id: recorded_at}).get(account_id)
 
     def _attempt(
         self,
         cursor: Cursor,
         touches: Mapping[Key, Touch],
-        changes: RowChanges,
-        recorded_at: Mapping[int, Micros],
+        changes: _Changes,
     ) -> list[Key]:
         """Derive what can have changed; return the instances of which more can have."""
         again: list[Key] = []
@@ -113,10 +126,9 @@ class RunStore:
             if result is None:
                 again.append(each.key)
                 continue
-            at = recorded_at[each.key[0]]
-            _compare_runs(each.key, _within(part, each.stored), result, numbers, changes, at)
+            _compare_runs(each.key, _within(part, each.stored), result, numbers, changes)
             if result.anomalies or place in odd:
-                _compare_anomalies(each.key, odd.get(place, set()), result, changes, at)
+                _compare_anomalies(each.key, odd.get(place, set()), result, changes)
         return again
 
 
@@ -189,9 +201,10 @@ def _compare_runs(
     stored: dict[Micros, RunRow],
     derived: Derived,
     numbers: Mapping[str, int],
-    changes: RowChanges,
-    recorded_at: Micros,
+    changes: _Changes,
 ) -> None:
+    account_id, instance_id = key
+    recorded_at, past = changes.recorded_at[account_id], changes.pasts[account_id]
     for run in derived.runs:
         row = (
             run.start,
@@ -205,20 +218,24 @@ def _compare_runs(
             numbers[run.usage_operation],
             run.basis,
         )
-        if stored.pop(run.start, None) != row:
-            changes.runs.append("\t".join(map(str, (*key, *row, recorded_at))))
-    changes.lost_runs.extend((*key, start) for start in stored)
+        was = stored.pop(run.start, None)
+        if was != row:
+            changes.rows.runs.append("\t".join(map(str, (*key, *row, recorded_at))))
+            past.note(instance_id, was, row, recorded_at)
+    for start, was in stored.items():
+        changes.rows.lost_runs.append((*key, start))
+        past.note(instance_id, was, None, recorded_at)
 
 
 def _compare_anomalies(
     key: Key,
     stored: set[AnomalyRow],
     derived: Derived,
-    changes: RowChanges,
-    recorded_at: Micros,
+    changes: _Changes,
 ) -> None:
+    recorded_at = changes.recorded_at[key[0]]
     found = {(odd.occurred_at, int(odd.kind), odd.event_id) for odd in derived.anomalies}
     for at, kind, event_id in found - stored:
         fields = (*key, at, kind, escaped(event_id), recorded_at)
-        changes.anomalies.append("\t".join(map(str, fields)))
-    changes.lost_anomalies.extend((*key, *row) for row in stored - found)
+        changes.rows.anomalies.append("\t".join(map(str, fields)))
+    changes.rows.lost_anomalies.extend((*key, *row) for row in stored - found)

@@ -25,7 +25,8 @@ from services.accounts.attributes import (
     courses,
 )
 from services.accounts.facts import InstanceFacts
-from services.accounts.sessions import FOREVER, Anomaly, AnomalyKind, Session, sweep_power
+from services.accounts.power import Anomaly, AnomalyKind, Session
+from services.accounts.sessions import FOREVER, sweep_power
 
 
 class Run(NamedTuple):

@@ -7,10 +7,11 @@ from typing import Any, Self
 
 from libs.common.errors import NotFound
 from libs.common.instants import Micros
-from services.accounts.account_store import visible_account
+from services.accounts.account_rows import visible_account
 from services.accounts.callers import EVERYBODY
 from services.accounts.cloud_accounts import CloudAccount, State, not_enabled
-from services.accounts.database import Cursor, Database
+from services.accounts.database import Cursor, Database, lock_accounts, next_recorded_at
+from services.accounts.region_writing import meet_region, set_trouble
 from services.accounts.schedule import (
     Lease,
     Outcome,
@@ -117,6 +118,7 @@ class ScheduleStore:
         """
         due_at = next_due(summary.started_at, now, self._pace.interval)
         with self._database.transaction() as cursor:
+            lock_accounts(cursor, [account_id])
             check_epoch(cursor, account_id, epoch)
             cursor.execute(
                 "UPDATE scan_lease SET expires_at = 0, due_at = %s, last_scan = %s"
@@ -127,8 +129,7 @@ class ScheduleStore:
                 "UPDATE cloud_account SET last_scan_at = %s WHERE id = %s",
                 (summary.ended_at, account_id),
             )
-            for each in summary.regions:
-                _note_trouble(cursor, account_id, each, summary.ended_at)
+            _note_troubles(cursor, account_id, summary, now)
         return due_at
 
     def target(self, account_id: int, owner: int) -> ScanTarget:
@@ -173,24 +174,27 @@ def _target(cursor: Cursor, account: CloudAccount) -> ScanTarget:
     return ScanTarget(account, tuple(ami_id for (ami_id,) in cursor.fetchall()))
 
 
-def _note_trouble(cursor: Cursor, account_id: int, each: RegionOutcome, at: Micros) -> None:
-    """Keep why a Region was not listed; a listing has taken away what was noted before.
+def _note_troubles(cursor: Cursor, account_id: int, summary: ScanSummary, now: Micros) -> None:
+    """Keep why Regions were not listed; a listing has taken away what was noted before.
 
     A Region that was never met and is merely not enabled is not worth a row.
     """
-    if each.outcome is Outcome.LISTED:
-        return
-    if each.outcome is not Outcome.DISABLED:
-        cursor.execute(
-            "INSERT INTO region (account_id, region) VALUES (%s, %s) ON CONFLICT DO NOTHING",
-            (account_id, each.region),
-        )
-    cursor.execute(
-        "UPDATE region SET trouble = %s,"
-        " trouble_since = CASE WHEN trouble = '' THEN %s ELSE trouble_since END"
-        " WHERE account_id = %s AND region = %s",
-        (each.trouble, at, account_id, each.region),
-    )
+    cursor.execute("SELECT region, trouble FROM region WHERE account_id = %s", (account_id,))
+    noted: dict[str, str] = dict(cursor.fetchall())
+    news = [
+        each
+        for each in summary.regions
+        if each.outcome is not Outcome.LISTED
+        and (each.region in noted or each.outcome is not Outcome.DISABLED)
+        and noted.get(each.region) != each.trouble
+    ]
+    if news:
+        recorded_at = next_recorded_at(cursor, account_id, now)
+        for each in news:
+            meet_region(cursor, account_id, each.region, recorded_at)
+            set_trouble(
+                cursor, account_id, each.region, each.trouble, summary.ended_at, recorded_at
+            )
 
 
 def _as_json(summary: ScanSummary) -> str:

@@ -1,90 +1,52 @@
 """From the facts of one instance to its sessions: when it was on (rules 1 to 4, 8 and 9).
 
-A session is from a power-on to a power-off. The facts are swept in the order in which they took
-effect; at one instant attribute changes come first, then all ons as one, then all offs as one.
+A session is from a power-on to a power-off. The facts are swept in the order of `fact_order`.
 Where it says "last confirmed instant", it is the session's latest sighting or event, and at least
 its start.
+
+Three things the rules leave open are settled so:
+
+- Describe shows when an instance was terminated, but not whether it had been stopped before; other
+  sources say so, and date the same transition a moment earlier or later. So the first off within
+  SAME_START after a termination that only describe shows, if it says what the state before was,
+  settles how that session ended: at its last confirmed instant if it was `stopped` already, else
+  by an off that was observed.
+- An off at the very LaunchTime of a sighting came before that start: it ends the session before,
+  and while off it changes nothing. A termination there is as misplaced as one strictly inside,
+  since what is terminated never runs again: it is ignored and kept as an anomaly (rule 3).
+- Of a launch, a change and a listing that showed the instance off, all of one instant, the listing
+  tells of the time before the two others.
 """
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
-from enum import IntEnum
-from typing import Any, NamedTuple, TypeAlias
 
 from libs.common.instants import Micros
+from services.accounts.fact_order import (
+    Fact,
+    Start,
+    apart,
+    by_instant,
+    may_have_been_stopped,
+    settle,
+    state_before,
+)
 from services.accounts.facts import (
     DESCRIBE_LAG,
     NOTHING,
-    Attributes,
     Event,
     EventKind,
     InstanceFacts,
     Sighting,
-    Source,
-    Statement,
 )
+from services.accounts.power import Anomaly, AnomalyKind, Doubt, Power, Session, Stated
 
 FOREVER: Micros = 253_402_300_799_999_999
 """The last instant of the year 9999: nothing says when it ended."""
 
 SAME_START: Micros = 30 * 1_000_000
-"""Ons within this of a session's start are witnesses of that start (rule 2)."""
-
-
-class AnomalyKind(IntEnum):
-    """What among the facts does not fit."""
-
-    OFF_INSIDE_SIGHTING = 1
-    """An off while listings showed the instance on, before and after: ignored."""
-    OFF_WITHOUT_ON = 2
-    """An off of an instance never known to be on: there was usage whose start is unknown."""
-    ON_AFTER_TERMINATION = 3
-    """An on, or a listing that showed it on, after it was terminated: ignored."""
-    CHANGE_WHILE_ON = 4
-    """A change of what changes only while stopped, inside a session: an off may be missing."""
-
-
-@dataclass(frozen=True, slots=True)
-class Anomaly:
-    """A fact that does not fit; `event_id` is empty when it is no event."""
-
-    kind: AnomalyKind
-    occurred_at: Micros
-    event_id: str
-
-
-class Session(NamedTuple):
-    """From a power-on to a power-off."""
-
-    start: Micros
-    end: Micros = 0
-    """0: it goes on."""
-    end_latest: Micros = 0
-    """It may have gone on from `end` until here; FOREVER: nobody knows how long; 0: the end is
-    known, or it goes on."""
-    confirmed_start: Micros = 0
-    confirmed_end: Micros = 0
-    """The part inside sightings, or all of it when its off was observed; 0 and 0: none."""
-
-
-class Stated(NamedTuple):
-    """Attributes that were stated or changed, in the order in which they took effect."""
-
-    at: Micros
-    attributes: Attributes
-    change: bool
-    session: int = -1
-    """Place among the sessions of the one whose own statement it is."""
-    event_id: str = ""
-
-
-class Power(NamedTuple):
-    """What the sweep found."""
-
-    sessions: list[Session]
-    stated: list[Stated]
-    anomalies: list[Anomaly]
+"""Ons within this of a session's start are witnesses of that start (rule 2), as offs within this of
+a termination are of its end."""
 
 
 def sweep_power(
@@ -99,7 +61,7 @@ def sweep_power(
     sweep = _Sweep(facts)
     if resume is not None:
         sweep.resume(resume)
-    instants = _by_instant(facts)
+    instants = by_instant(facts)
     for at in sorted(instants):
         if at > until:
             break
@@ -111,57 +73,13 @@ def sweep_power(
     return Power(sweep.sessions, sweep.stated, sweep.anomalies)
 
 
-Start: TypeAlias = Event | Sighting
-Fact: TypeAlias = Start | Statement
-
-
-def _by_instant(facts: InstanceFacts) -> dict[Micros, list[Fact]]:
-    instants: dict[Micros, list[Fact]] = {}
-    for event in facts.events:
-        instants.setdefault(event.occurred_at, []).append(event)
-    for sighting in facts.sightings:
-        instants.setdefault(sighting.launch_time, []).append(sighting)
-    for statement in facts.statements:
-        instants.setdefault(statement.first_listing, []).append(statement)
-        instants.setdefault(statement.last_listing, []).append(statement)
-    return instants
-
-
-def _precedence(fact: Fact) -> tuple[int, str, Micros, str, int, str]:
-    """Order of the facts of one kind at one instant: the first that states a thing decides it."""
-    if isinstance(fact, Event):
-        return (fact.source, fact.event_id, 0, "", 0, "")
-    stated = fact.attributes
-    return (
-        0,  # a listing, which is describe itself
-        "",
-        fact.first_listing,
-        stated.instance_type,
-        stated.vcpu,
-        stated.usage_operation,
-    )
-
-
-def _settle(facts: Sequence[Fact]) -> Attributes:
-    """Give what facts in order of precedence state together, each attribute for itself."""
-    if len(facts) == 1:
-        return facts[0].attributes
-    every = [fact.attributes for fact in facts if fact.attributes is not NOTHING]
-    if not every:
-        return NOTHING
-    return Attributes(
-        next((a.instance_type for a in every if a.instance_type), ""),
-        next((a.vcpu for a in every if a.vcpu), 0),
-        next((a.usage_operation for a in every if a.usage_operation), ""),
-    )
-
-
 class _Sweep:
     """The state of the instance just after the instant swept last."""
 
     __slots__ = (
         "_confirmed_start",
         "_covered_until",
+        "_doubt",
         "_events",
         "_facts",
         "_last_on",
@@ -182,6 +100,7 @@ class _Sweep:
         self._facts = facts
         self._met = False  # whether an on or an off was met
         self._terminated = False
+        self._doubt: Doubt | None = None  # how the last session ended
         self._on = False
         self._start = 0  # of the open session, as the next three
         self._last_on = 0
@@ -203,7 +122,7 @@ class _Sweep:
 
     def restate(self, at: Micros, facts: list[Fact]) -> None:
         """Take from the instant of the resumed start what it says beside the start itself."""
-        _, ons, offs, _ = _apart(facts)
+        _, ons, offs, _ = apart(facts)
         self._state(at, ons, 0)
         self._terminated = not self._on and any(off.termination for off in offs)
 
@@ -212,15 +131,15 @@ class _Sweep:
         if len(facts) == 1 and facts[0].kind is EventKind.POWER_ON:
             self._power_on(at, facts)  # type: ignore[arg-type] # what is a power-on is a Start
             return
-        shown, ons, offs, changes = _apart(facts)
+        shown, ons, offs, changes = apart(facts)
+        if shown:
+            self.stated.append(Stated(at, settle(shown), change=False))
         if changes:
             first = changes[0].event_id
-            self.stated.append(Stated(at, _settle(changes), change=True, event_id=first))
-        if shown:
-            self.stated.append(Stated(at, _settle(shown), change=False))
-        if offs and self._covered_until > at:
-            self._odd(AnomalyKind.OFF_INSIDE_SIGHTING, at, offs)
-            offs = []
+            self.stated.append(Stated(at, settle(changes), change=True, event_id=first))
+        if offs and (misplaced := self._misplaced(at, offs, ons)):
+            self._odd(AnomalyKind.OFF_INSIDE_SIGHTING, at, misplaced)
+            offs = [off for off in offs if off not in misplaced]
         if offs:
             self._power_off(at, offs, ons)
         elif ons:
@@ -233,14 +152,24 @@ class _Sweep:
         if not self._on:
             return
         if self._gone(FOREVER) or self._unwatched(FOREVER):
-            self._end_unseen(FOREVER)
+            self._close(self._unseen(FOREVER))
         else:
-            self._append(0, 0, self._covered_until)
+            self._close(self._session(0, 0, self._covered_until))
 
     # What happens at an instant
 
+    def _misplaced(
+        self, at: Micros, offs: Sequence[Event], ons: Sequence[Start]
+    ) -> Sequence[Event]:
+        """Return the offs that cannot be, since listings showed the instance on about then."""
+        if self._covered_until > at:
+            return offs
+        if any(type(on) is Sighting for on in ons):
+            return [off for off in offs if off.termination]
+        return ()
+
     def _state(self, at: Micros, ons: Sequence[Start], session: int) -> None:
-        attributes = _settle(ons)
+        attributes = settle(ons)
         if attributes is not NOTHING:
             self.stated.append(Stated(at, attributes, change=False, session=session))
 
@@ -248,7 +177,7 @@ class _Sweep:
         if self._on and at - self._start > SAME_START:
             fresh = [on for on in ons if on.fresh]
             if fresh or self._gone(at) or self._unwatched(at):
-                self._end_unseen(at)
+                self._close(self._unseen(at))
         for on in ons:
             if type(on) is Sighting:
                 self._launch(on)
@@ -265,22 +194,24 @@ class _Sweep:
 
     def _power_off(self, at: Micros, offs: Sequence[Event], ons: Sequence[Start]) -> None:
         """Take the offs of an instant, and its ons: off and on again, or on and off again."""
-        final = [off for off in offs if off.termination]
         if self._on:
-            if _was_stopped(offs):
-                self._end_unseen(at)
-            elif _may_have_been_stopped(offs):
-                self._append(at, 0, min(at, self._covered_until))
+            if state_before(offs) == "stopped":
+                self._close(self._unseen(at))
+            elif may_have_been_stopped(offs):
+                self._doubt = Doubt(at + SAME_START, self._unseen(at), self._observed(at))
+                self._close(self._session(at, 0, min(at, self._covered_until)))
             else:
-                self._end(at)
+                self._close(self._observed(at))
+        elif self._doubt:
+            self._settle_end(self._doubt, at, offs)
         elif ons and not self._terminated and not any(type(on) is Sighting for on in ons):
             self._power_on(at, ons)
-            self._end(at)
+            self._close(self._observed(at))
             ons = []
         elif not ons and not self._met:
             self._odd(AnomalyKind.OFF_WITHOUT_ON, at, offs)
         self._met = True
-        self._terminated = self._terminated or bool(final)
+        self._terminated = self._terminated or any(off.termination for off in offs)
         if ons:
             self._power_on(at, ons)
 
@@ -301,13 +232,26 @@ class _Sweep:
         self._events = [at]
         self._confirmed_start = at if self._covered_until > at else 0
 
-    def _end(self, at: Micros) -> None:
-        """End the open session by an off that was observed."""
-        self._confirmed_start = self._start
-        self._append(at, 0, at)
+    def _close(self, session: Session) -> None:
+        self._on = False
+        self.sessions.append(session)
 
-    def _end_unseen(self, at: Micros) -> None:
-        """End the open session at its last confirmed instant, since by `at` its off was missed."""
+    def _session(self, end: Micros, latest: Micros, confirmed_end: Micros) -> Session:
+        first = self._confirmed_start
+        if not first or confirmed_end <= first:
+            first = confirmed_end = 0
+        return Session(self._start, end, latest, first, confirmed_end)
+
+    def _observed(self, at: Micros) -> Session:
+        """Return the open session as an off that was observed ends it."""
+        confirmed = (self._start, at) if at > self._start else (0, 0)
+        return Session(self._start, at, 0, *confirmed)
+
+    def _unseen(self, at: Micros) -> Session:
+        """Return the open session as it ends, at its last confirmed instant, if no off tells when.
+
+        By `at` it had ended.
+        """
         gone, unwatched = self._gone(at), self._unwatched(at)
         limit = gone[0] if gone else at
         end = 0
@@ -316,14 +260,14 @@ class _Sweep:
             limit, end = min(limit, unwatched[0]), unwatched[1]
         last_event = self._events[bisect_right(self._events, limit) - 1]
         end = max(end, last_event, min(limit, self._covered_until))
-        self._append(end, gone[0] if gone else at, min(end, self._covered_until))
+        return self._session(end, gone[0] if gone else at, min(end, self._covered_until))
 
-    def _append(self, end: Micros, latest: Micros, confirmed_end: Micros) -> None:
-        self._on = end == 0 and self._on
-        first = self._confirmed_start
-        if not first or confirmed_end <= first:
-            first = confirmed_end = 0
-        self.sessions.append(Session(self._start, end, latest, first, confirmed_end))
+    def _settle_end(self, doubt: Doubt, at: Micros, offs: Sequence[Event]) -> None:
+        """Take offs that may say how the session ended that only describe showed terminated."""
+        before = state_before(offs)
+        if before and at <= doubt.until:
+            self.sessions[-1] = doubt.stopped if before == "stopped" else doubt.observed
+            self._doubt = None
 
     def _gone(self, before: Micros) -> tuple[Micros, Micros] | None:
         """Give the first two listings that lacked it after its last on or sighting (rule 4)."""
@@ -348,29 +292,3 @@ class _Sweep:
     def _odd(self, kind: AnomalyKind, at: Micros, facts: Sequence[Fact]) -> None:
         event = next((f for f in facts if isinstance(f, Event)), None)
         self.anomalies.append(Anomaly(kind, at, event.event_id if event else ""))
-
-
-def _apart(
-    facts: list[Fact],
-) -> tuple[list[Statement], list[Start], list[Event], list[Event]]:
-    """Part the facts of an instant by kind, each kind in order of precedence."""
-    if len(facts) > 1:
-        facts.sort(key=_precedence)
-    apart: tuple[list[Any], ...] = ([], [], [], [])
-    for fact in facts:
-        apart[fact.kind].append(fact)
-    shown, ons, offs, changes = apart
-    return shown, ons, offs, changes
-
-
-def _was_stopped(offs: Sequence[Event]) -> bool:
-    """Whether the offs of an instant say that it was stopped already, by the best that tells."""
-    said = [off.previous_state for off in offs if off.previous_state]
-    return said[:1] == ["stopped"]
-
-
-def _may_have_been_stopped(offs: Sequence[Event]) -> bool:
-    """Whether all that is known is that describe showed it terminated: it may have been stopped."""
-    return all(
-        off.source is Source.DESCRIBE and off.termination and not off.previous_state for off in offs
-    )

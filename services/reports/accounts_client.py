@@ -7,7 +7,7 @@ import grpc
 
 from cloudigrade.accounts.v1 import accounts_pb2, runs_pb2, runs_pb2_grpc
 from libs.common.channels import on_behalf_of
-from libs.common.errors import CloudigradeError, FailedPrecondition, Unimplemented
+from libs.common.errors import CloudigradeError, FailedPrecondition
 from libs.common.instants import Micros
 from libs.common.statuses import from_rpc_error
 from libs.common.timestamps import from_timestamp, timestamp
@@ -27,7 +27,7 @@ class Accounts:
     """Accounts, as reports calls it. The channel carries reports' service token.
 
     Runs are kept by account and revision. A caller gets what is kept only for accounts which were
-    named in this very call as theirs to see.
+    named in this very call as theirs to see, with that revision.
     """
 
     def __init__(self, channel: grpc.Channel, most_bytes: int, most_runs: int) -> None:
@@ -43,7 +43,7 @@ class Accounts:
         Raises the error family: what accounts raised (NotFound, InvalidRequest on as_of, ...),
         Unavailable while it is away, FailedPrecondition for more runs than fit into memory.
         """
-        kept = {} if as_of is not None else self._kept.items()
+        kept = self._kept.items()
         request = runs_pb2.StreamRunsRequest(
             as_of=None if as_of is None else timestamp(as_of),
             account_ids=account_ids,
@@ -52,7 +52,7 @@ class Accounts:
                 for account_id, (revision, _) in kept.items()
             ],
         )
-        with _family(past=as_of is not None):
+        with _family():
             call = self._stub.StreamRuns(
                 request, metadata=on_behalf_of(user_token), timeout=_TIMEOUT
             )
@@ -62,13 +62,17 @@ class Accounts:
             finally:
                 call.cancel()
         revisions = tuple((each.account_id, each.revision) for each in header.accounts)
-        if as_of is None:
+        # A revision is of one content, whatever the instant. What only a past instant asks for is
+        # not kept: it would take the place of what everybody asks for.
+        past = as_of is not None
+        if not past:
             self._keep(header, fleets)
+        known = all(each.unchanged for each in header.accounts)
         return Snapshot(
             as_of=from_timestamp(header.as_of),
             accounts=tuple(map(_status, header.accounts)),
             fleets=fleets,
-            revisions=None if as_of is not None else revisions,
+            revisions=None if past and not known else revisions,
         )
 
     def _fleets(
@@ -125,17 +129,8 @@ def _region(message: accounts_pb2.RegionStatus) -> RegionStatus:
 
 
 @contextmanager
-def _family(*, past: bool) -> Iterator[None]:
+def _family() -> Iterator[None]:
     try:
         yield
     except grpc.RpcError as error:
-        raise _told(error, past=past) from error
-
-
-def _told(error: BaseException, *, past: bool) -> BaseException:
-    """Return what the caller may be told, the error itself when that is nothing."""
-    if past and isinstance(error, grpc.Call) and error.code() is grpc.StatusCode.UNIMPLEMENTED:
-        return Unimplemented(
-            "Reports as of a past instant are not built yet.", reason="AS_OF_NOT_BUILT"
-        )
-    return from_rpc_error(error) or error
+        raise from_rpc_error(error) or error from error

@@ -32,8 +32,8 @@ class AccountStatus:
 class Snapshot:
     """One consistent state of the accounts that a caller may see and asked for.
 
-    `revisions` are those of the accounts, in the fleets' order; None for a past state, which has
-    none.
+    `revisions` are those of the accounts, in the fleets' order; None for a past state that is not
+    worth keeping anything of.
     """
 
     as_of: Micros

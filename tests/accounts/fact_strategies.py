@@ -55,6 +55,21 @@ def events(draw: st.DrawFn) -> list[Event]:
 
 
 @st.composite
+def histories(draw: st.DrawFn) -> list[Event]:
+    """Draw ons and offs in turn, with a statement or a change here and there."""
+    places = sorted(draw(st.lists(ticks, min_size=4, max_size=12, unique=True)))
+    made = []
+    for number, place in enumerate(places):
+        kind = EventKind.POWER_OFF if number % 2 else EventKind.POWER_ON
+        if draw(st.integers(0, 7)) == 0:
+            kind = EventKind.ATTRIBUTE_CHANGE
+        says = kind is not EventKind.POWER_OFF and draw(st.booleans())
+        stated = draw(attributes) if says else NOTHING
+        made.append(Event(f"{number}", kind, place * TICK, Source.CLOUDTRAIL, attributes=stated))
+    return made
+
+
+@st.composite
 def sightings(draw: st.DrawFn) -> Sighting:
     """Draw a sighting that lasts up to fifteen minutes."""
     launch = draw(instants)

@@ -1,81 +1,84 @@
-"""Rules 1 to 4, 8 and 9 once more, in another style: stateless searches over sorted facts."""
+"""Rules 1 to 4, 8 and 9 once more: facts sorted and swept, all of them searched at each step."""
 
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from itertools import groupby
+from types import SimpleNamespace
+from typing import Any
 
 from services.accounts.facts import InstanceFacts
 
 LAG, SAME, NEVER = 300_000_000, 30_000_000, 253_402_300_799_999_999
-CHANGE, SHOWN, ON, OFF = range(4)
+SHOWN, CHANGE, ON, OFF = range(4)
 
 
-class Row(NamedTuple):
-    """A fact at the instant at which it took effect, in the order of rule 1."""
-
-    at: int
-    order: int
-    precedence: tuple[int, str, int, str]
-    fact: Any
-
-
-class Span(NamedTuple):
-    """A session."""
-
-    start: int
-    end: int
-    latest: int
-    observed: bool
-    sure: bool = True
+def _rows(facts: InstanceFacts) -> list[SimpleNamespace]:
+    """Give facts as `at`, `kind`, `fact`, in the order of rule 1."""
+    kinds = {1: ON, 2: OFF, 3: CHANGE}
+    shown: list[tuple[int, int, Any]] = [(s.launch_time, ON, s) for s in facts.sightings]
+    shown += [(at, SHOWN, s) for s in facts.statements for at in (s.first_listing, s.last_listing)]
+    rows = [(at, kind, (0, "", s.first_listing, repr(s.attributes)), s) for at, kind, s in shown]
+    rows += [(e.occurred_at, kinds[e.kind], (e.source, e.event_id, 0, ""), e) for e in facts.events]
+    ordered = sorted(rows, key=lambda row: row[:3])
+    return [SimpleNamespace(at=at, kind=kind, fact=fact) for at, kind, _, fact in ordered]
 
 
 class History:
-    """One instance's facts, and its sessions found by searching them again and again."""
+    """One instance's sessions (start, end, latest, sure), and anomalies (when, kind, event)."""
 
     def __init__(self, facts: InstanceFacts) -> None:
-        order = {1: ON, 2: OFF, 3: CHANGE}
-        rows = [
-            Row(e.occurred_at, order[e.kind], (e.source, e.event_id, 0, ""), e)
-            for e in facts.events
-        ]
-        shown = [(s.launch_time, ON, s) for s in facts.sightings]
-        for s in facts.statements:
-            shown += [(at, SHOWN, s) for at in (s.first_listing, s.last_listing)]  # type: ignore[misc] # either has what is used of it
-        rows += [Row(at, o, (0, "", s.first_listing, repr(s.attributes)), s) for at, o, s in shown]
-        self.rows = sorted(rows, key=lambda row: row[:3])
-        self.facts = facts
+        self.facts, self.rows = facts, _rows(facts)
         self.seen = [(s.launch_time, s.last_listing - LAG) for s in facts.sightings]
-        self.deaths: list[int] = []
-        self.spans = self._spans()
+        self.sessions: list[SimpleNamespace] = []
+        self.anomalies: set[tuple[int, int, str]] = set()
+        self.met = self.dead = self.doubt = start = 0
+        for at, rows in groupby(self.rows, key=lambda row: row.at):
+            start = self._step(start, at, list(rows))
+        if start and self._lost(start, NEVER):
+            self._end_unseen(start, NEVER)
+        elif start:
+            self._end(start, 0, 0)
 
-    def _spans(self) -> list[Span]:
-        spans: list[Span] = []
-        start = 0
-        for at in sorted({row.at for row in self.rows}):
-            on = [row.fact for row in self.rows if row[:2] == (at, ON)]
-            off = [row.fact for row in self.rows if row[:2] == (at, OFF)]
-            off = [] if any(a < at < b for a, b in self.seen) else off
-            blip = off and on and not start and not any(a == at for a, _ in self.seen)
-            if off and start:
-                late = [e.previous_state for e in off if e.previous_state][:1] == ["stopped"]
-                sure = any(e.source != 1 or not e.termination or e.previous_state for e in off)
-                spans.append(self._unseen(start, at) if late else Span(start, at, 0, True, sure))
-                start = 0
-            if blip and not self.deaths:
-                spans.append(Span(at, at, 0, True))
-            self.deaths += [at for e in off if e.termination]
-            old = on and start and at - start > SAME
-            if old and (any(fact.fresh for fact in on) or self._lost(start, at)):
-                spans.append(self._unseen(start, at))
-                start = 0
-            start = start or (at if on and not self.deaths and not blip else 0)
-        if start:
-            lost = self._lost(start, NEVER)
-            spans.append(self._unseen(start, NEVER) if lost else Span(start, 0, 0, False))
-        return spans
+    def _step(self, start: int, at: int, rows: Sequence[SimpleNamespace]) -> int:
+        """Sweep one instant of a session that began at `start`, 0 while off; return the same."""
+        on, every = ([row.fact for row in rows if row.kind == kind] for kind in (ON, OFF))
+        inside, launch = any(a < at < b for a, b in self.seen), at in dict(self.seen)
+        off = [e for e in every if not inside and not (launch and e.termination)]
+        self.odd(1, at, [e for e in every if e not in off])
+        before = next((e.previous_state for e in off if e.previous_state), "")
+        vague = all(e.source == 1 and e.termination and not e.previous_state for e in off)
+        blip = off and on and not start and not launch and not self.dead
+        if off and start:
+            self._end(start, at, 0, sure=not vague)
+            if before == "stopped":
+                self.sessions.pop()
+                self._end_unseen(start, at)
+            self.doubt, start = at if vague else 0, 0
+        elif before and 0 < self.doubt <= at <= self.doubt + SAME:
+            self.sessions[-1].sure = True
+            if before == "stopped":
+                self._end_unseen(self.sessions.pop().start, self.doubt)
+            self.doubt = 0
+        elif blip:
+            self._end(at, at, 0, sure=True)
+        self.odd(2, at, [] if on or self.met else off)
+        self.dead = self.dead or at * any(e.termination for e in off)
+        fresh = any(fact.fresh for fact in on)
+        if on and start and at - start > SAME and (fresh or self._lost(start, at)):
+            self._end_unseen(start, at)
+            start = 0
+        self.odd(3, at, on if self.dead and not blip else [])
+        self.met = self.met or bool(on or off)
+        return start or (at if on and not self.dead and not blip else 0)
+
+    def odd(self, kind: int, at: int, facts: Sequence[Any]) -> None:
+        """Note facts of one instant that do not fit, by the first of them that is an event."""
+        ids = [getattr(fact, "event_id", "") for fact in facts]
+        self.anomalies |= {(at, kind, next(filter(None, ids), "")) for _ in ids[:1]}
 
     def _lost(self, start: int, now: int) -> tuple[int, int, int] | None:
         """How sight of a session was lost before now, if it was: when, least end, latest end."""
         shown = [s.last_listing for s in self.facts.sightings if s.launch_time < now]
-        ons = [r.at for r in self.rows if r.order == ON and start <= r.at < now]
+        ons = [row.at for row in self.rows if row.kind == ON and start <= row.at < now]
         gone = [x for x in self.facts.listings if max(shown + ons) + LAG <= x < now][:2]
         since, latest = max([start, *shown]), gone[0] if gone[1:] else now
         ways = [(gone[1], 0, latest)] if gone[1:] else []
@@ -84,21 +87,13 @@ class History:
                 ways.append((max(gap.ended_at, since), gap.confirmed_through, latest))  # noqa: PERF401 (plain)
         return min(ways, key=lambda way: way[0], default=None)
 
-    def _unseen(self, start: int, now: int) -> Span:
+    def _end_unseen(self, start: int, now: int) -> None:
         """End a session at its last confirmed instant."""
         when, least, latest = self._lost(start, now) or (now, 0, now)
-        limit = min(when, latest)
-        told = [r.at for r in self.rows if r.order in (CHANGE, ON) and start <= r.at < now]
-        alive = [at for at in told if at <= limit]
-        alive += [min(limit, b) for a, b in self.seen if a < now]
-        return Span(start, max(least, *alive), latest, False)
+        told = [row.at for row in self.rows if row.kind in (CHANGE, ON) and start <= row.at < now]
+        alive = [at for at in told if at <= min(when, latest)]
+        alive += [min(when, latest, b) for a, b in self.seen if a < now]
+        self._end(start, max(least, *alive), latest)
 
-    def confirmed(self, i: int) -> tuple[int, int]:
-        """Give the confirmed part of a session: of stretches that touch, the last."""
-        span, low, high = self.spans[i], 0, 0
-        following = self.spans[i + 1].start if self.spans[i + 1 :] else NEVER
-        for a, b in sorted(self.seen):
-            first, last = max(a, span.start), min(b, span.end or NEVER)
-            if first < last and a < following:
-                low, high = (low if low and first <= high else first), max(last, high)
-        return (span.start, span.end) if span.observed and span.sure else (low, high)
+    def _end(self, start: int, end: int, latest: int, *, sure: bool = False) -> None:
+        self.sessions.append(SimpleNamespace(start=start, end=end, latest=latest, sure=sure))

@@ -5,7 +5,14 @@ from collections.abc import Sequence
 
 import pytest
 
-from libs.common.errors import Aborted, Unavailable
+from libs.common.errors import (
+    Aborted,
+    CloudigradeError,
+    FailedPrecondition,
+    InvalidRequest,
+    NotFound,
+    Unavailable,
+)
 from services.accounts.committer import MOST_EVENTS, Committer
 from services.accounts.facts import EventKind, Source
 from services.accounts.new_events import Aside, NewEvent, Outcome
@@ -124,6 +131,38 @@ def test_a_batch_that_fails_for_no_known_reason_fails_alone(recorder: _Recorder)
         assert good.result(PATIENCE) == [Outcome.STORED]
         with pytest.raises(RuntimeError):
             bad.result(PATIENCE)
+
+
+@pytest.mark.parametrize(
+    "error", [InvalidRequest("a number is too large"), NotFound("gone"), FailedPrecondition("no")]
+)
+def test_a_batch_that_cannot_be_stored_fails_alone(
+    recorder: _Recorder, error: CloudigradeError
+) -> None:
+    """What is wrong with one is told to its caller only; the others are stored, in their order."""
+    recorder.fail = {"bad": [error] * 2}
+    with Committer(recorder, lanes=1) as committer:
+        committer.submit([_event(1, "a")])
+        assert recorder.entered.wait(PATIENCE)
+        futures = [committer.submit([_event(1, each)]) for each in ("b", "bad", "old c")]
+        recorder.go.set()
+        assert futures[0].result(PATIENCE) == [Outcome.STORED]
+        assert futures[1].exception(PATIENCE) is error
+        assert futures[2].result(PATIENCE) == [Outcome.DUPLICATE]
+    assert recorder.transactions == [["a"], ["b", "bad", "old c"], ["b"], ["bad"], ["old c"]]
+
+
+def test_while_the_database_is_away_nobody_is_tried_alone(recorder: _Recorder) -> None:
+    """Each would wait for it anew."""
+    away = Unavailable("away")
+    recorder.fail = {"c": [away]}
+    with Committer(recorder, lanes=1) as committer:
+        committer.submit([_event(1, "a")])
+        assert recorder.entered.wait(PATIENCE)
+        futures = [committer.submit([_event(1, each)]) for each in ("b", "c")]
+        recorder.go.set()
+        assert [future.exception(PATIENCE) for future in futures] == [away, away]
+    assert recorder.transactions == [["a"], ["b", "c"]]
 
 
 def test_a_database_that_is_away_fails_all_that_wait_for_it(recorder: _Recorder) -> None:

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import textwrap
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import timedelta
 from itertools import count
@@ -21,6 +21,7 @@ from cloudigrade.accounts.v1 import events_pb2
 from cloudigrade.accounts.v1.events_pb2 import RecordEventsRequest
 from libs.common.clock import ManualClock
 from libs.common.embedded_postgres import EmbeddedPostgres
+from libs.common.instants import to_micros
 from services.accounts.database import Database
 from services.accounts.event_store import EventStore
 from services.accounts.fact_writing import FactWriter
@@ -37,11 +38,11 @@ _numbers = count(1)
 
 
 @contextmanager
-def _store(url: str) -> Iterator[EventStore]:
+def _store(url: str, wake: Callable[[], None] = lambda: None) -> Iterator[EventStore]:
     """Open a store of its own, as another process would."""
     with closing(Database(url, pool_size=2)) as database:
         clock = ManualClock(START + timedelta(hours=12))
-        yield EventStore(FactWriter(database, LabelStore(database), clock))
+        yield EventStore(FactWriter(database, LabelStore(database), clock, wake))
 
 
 def _new(event: Event, account_id: int, ec2_id: str) -> NewEvent:
@@ -120,6 +121,89 @@ def test_facts_of_one_account_are_dated_one_after_the_other(
         dated = [row[0] for row in cursor.fetchall()]
     assert dated == sorted(set(dated))
     assert feed.revision() == dated[-1]
+
+
+_WRITING = textwrap.dedent("""
+    import sys
+    from services.accounts.facts import Event, EventKind, Source
+    from tests.accounts.test_event_writers import _new, _store
+
+    url, account_id, ec2_id = sys.argv[1:]
+    with _store(url) as store:
+        print("here", flush=True)
+        sys.stdin.readline()
+        for n in range(1, 21):
+            event = Event(f"{ec2_id}-{n}", EventKind.POWER_ON, n, Source.CLOUDTRAIL)
+            store.record([_new(event, int(account_id), ec2_id)])
+""")
+
+
+def test_processes_that_write_at_once_never_share_an_instant(
+    feed: Feeder, database_url: str
+) -> None:
+    """Two, twenty transactions each on one account, by clocks that stand still at one time."""
+    with contextlib.ExitStack() as stack:
+        writers = [
+            stack.enter_context(
+                subprocess.Popen(
+                    [
+                        *(sys.executable, "-c", _WRITING, database_url),
+                        *(str(feed.account_id), instance(number)),
+                    ],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    text=True,
+                )
+            )
+            for number in (1, 2)
+        ]
+        for writer in writers:
+            assert writer.stdout is not None
+            assert any(line.strip() == "here" for line in iter(writer.stdout.readline, ""))
+        for writer in writers:
+            assert writer.stdin is not None
+            writer.stdin.write("go\n")
+            writer.stdin.flush()
+        assert [writer.wait(60) for writer in writers] == [0, 0]
+    with feed.database.transaction() as cursor:
+        cursor.execute("SELECT recorded_at, instance_id FROM event ORDER BY recorded_at")
+        rows = cursor.fetchall()
+    dated = [at for at, _ in rows]
+    assert len(dated) == 40
+    assert dated == sorted(set(dated))
+    assert feed.revision() == dated[-1]
+    assert len({number for _, number in rows}) == 2
+
+
+def test_facts_are_dated_after_every_answer_that_was_given(feed: Feeder, database_url: str) -> None:
+    """Somebody was told what was known in a thousand seconds: what comes now was not."""
+    said = to_micros(START + timedelta(hours=12)) + 1_000_000_000
+    with feed.database.transaction() as cursor:
+        cursor.execute("SELECT setval('answered_at', %s)", (said,))
+    with _store(database_url) as store:
+        store.record([_new(Event("x", EventKind.POWER_ON, 1, Source.LOOKUP), feed.account_id, "i")])
+    with feed.database.transaction() as cursor:
+        cursor.execute("SELECT recorded_at FROM event UNION SELECT recorded_at FROM run")
+        assert cursor.fetchall() == [(said + 1,)]
+
+
+def test_an_image_that_only_an_event_names_is_inspected_at_once(
+    feed: Feeder, database_url: str
+) -> None:
+    """Its job is in the transaction, and after the commit whoever publishes is woken, once."""
+    woken: list[int] = []
+
+    def wake() -> None:
+        with feed.database.transaction() as cursor:
+            cursor.execute("SELECT count(*) FROM inspection_job")
+            woken.extend(count for (count,) in cursor.fetchall())
+
+    event = Event("x", EventKind.POWER_ON, 1, Source.CLOUDTRAIL)
+    named = _new(event, feed.account_id, instance(1))._replace(image="ami-00000001")
+    with _store(database_url, wake) as store:
+        for other in (named, named, named._replace(event_id="y")):
+            store.record([other])
+    assert woken == [1]
 
 
 _KILLED = textwrap.dedent("""

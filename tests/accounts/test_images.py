@@ -9,6 +9,7 @@ from cloudigrade.accounts.v1 import events_pb2
 from cloudigrade.accounts.v1 import inventory_pb2 as pb
 from cloudigrade.inspector.v1 import evidence_pb2
 from libs.common.instants import to_micros
+from services.accounts.audit import Author
 from services.accounts.classification import Evidence, Installed, Strength, Syspurpose
 from services.accounts.classification_store import reclassify
 from services.accounts.database import lock_accounts, next_recorded_at
@@ -42,9 +43,18 @@ def add_image(
             (account_id, ami_id, to_micros(START), recorded_at),
         )
         (image_id,) = cursor.fetchone() or (0,)
-        reclassify(cursor, account_id, [image_id], recorded_at, installed)
+        author = Author("service:inspector", recorded_at)
+        reclassify(cursor, account_id, [image_id], author, installed)
         want_inspections(cursor, account_id, [image_id], recorded_at)
     return int(image_id)
+
+
+def revision(accounts: Accounts, account_id: int) -> int:
+    """Give the instant at which something was recorded last, which an image just added was."""
+    with accounts.database.transaction() as cursor:
+        cursor.execute("SELECT last_recorded_at FROM cloud_account WHERE id = %s", (account_id,))
+        (recorded_at,) = cursor.fetchone() or (0,)
+    return int(recorded_at)
 
 
 def kill_job(accounts: Accounts, image_id: int, reason: str = "too often") -> None:
@@ -88,12 +98,13 @@ def test_an_image_shows_what_it_is_and_why(accounts: Accounts) -> None:
     )
     assert (shown.billed_distribution, shown.installed_distribution) == ("rhel", "rocky")
     assert shown.distribution_authority == pb.AUTHORITY_DISK
+    assert shown.author == "service:inspector"
     assert (shown.license_model, shown.license_authority) == (
         pb.LICENSE_MODEL_INCLUDED,
         pb.AUTHORITY_BILLING,
     )
     assert shown.syspurpose.role == "Server"
-    assert shown.record_time.ToDatetime(UTC) == START
+    assert to_micros(shown.record_time.ToDatetime(UTC)) == revision(accounts, account.id)
     assert shown.evidence[0] == evidence_pb2.Evidence(
         signal="os-release.ID",
         path="/etc/os-release",
@@ -212,14 +223,3 @@ def test_a_malformed_image_id_is_named(accounts: Accounts, wrong: str) -> None:
     assert refusal(lambda: get(accounts.admin, account.id, AMI)) == Refusal(
         "NOT_FOUND", "IMAGE_NOT_FOUND", ()
     )
-
-
-def test_what_is_not_built_says_so(accounts: Accounts) -> None:
-    """Overrides are UNIMPLEMENTED until they are built."""
-    api = accounts.admin.inventory
-    for call in (
-        lambda: api.CreateOverride(pb.CreateOverrideRequest()),
-        lambda: api.ListOverrides(pb.ListOverridesRequest()),
-        lambda: api.WithdrawOverride(pb.WithdrawOverrideRequest()),
-    ):
-        assert refusal(call) == Refusal("UNIMPLEMENTED", "NOT_BUILT", ())

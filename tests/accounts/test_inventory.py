@@ -9,6 +9,7 @@ import pytest
 from cloudigrade.accounts.v1 import accounts_pb2, events_pb2
 from cloudigrade.accounts.v1 import inventory_pb2 as pb
 from libs.common.instants import to_micros
+from libs.common.timestamps import timestamp
 from tests.support.accounts import Accounts, Caller, Refusal, refusal
 
 NO_ACCOUNT = Refusal("NOT_FOUND", "ACCOUNT_NOT_FOUND", ())
@@ -367,3 +368,88 @@ def test_history_of_a_removed_account_stays(accounts: Accounts) -> None:
     )
     answer = owner.inventory.ListInstances(pb.ListInstancesRequest(account_id=account.id))
     assert [each.instance_id for each in answer.instances] == [FIRST]
+
+
+def add_audit(accounts: Accounts, account_id: int, action: str, start: int, until: int) -> None:
+    """Write an entry of a change that altered reports of a part of the past; 0 and 0: of none."""
+    insert(
+        accounts,
+        "audit",
+        account_id=account_id,
+        at=at(12),
+        actor="service:scanner",
+        action=action,
+        subject="runs",
+        detail="",
+        affected_from=start,
+        affected_until=until,
+    )
+
+
+def test_why_a_part_of_the_past_changed_can_be_asked(accounts: Accounts) -> None:
+    """Of three changes, of 8 to 10, of 10 to 11 and of no report, from 10 on the second counts."""
+    account = accounts.verified(accounts.admin)
+    add_audit(accounts, account.id, "first", at(8), at(10))
+    add_audit(accounts, account.id, "second", at(10), at(11))
+    add_audit(accounts, account.id, "third", 0, 0)
+
+    def found(start: int, end: int) -> list[str]:
+        request = pb.ListAuditEntriesRequest(
+            account_id=account.id,
+            affecting_start_time=timestamp(start),
+            affecting_end_time=timestamp(end),
+        )
+        return [each.action for each in accounts.admin.inventory.ListAuditEntries(request).entries]
+
+    assert found(at(10), at(12)) == ["second"]
+    assert found(at(9, 59), at(12)) == ["second", "first"]
+    assert found(at(9), at(10)) == ["first"]
+    assert found(at(11), at(12)) == []
+    newest = accounts.admin.inventory.ListAuditEntries(
+        pb.ListAuditEntriesRequest(account_id=account.id, page_size=2)
+    ).entries
+    assert not newest[0].HasField("affected_start_time")
+    assert newest[1].affected_start_time == timestamp(at(10))
+    assert newest[1].affected_end_time == timestamp(at(11))
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "field"),
+    [
+        (at(10), None, "affecting_end_time"),
+        (None, at(10), "affecting_start_time"),
+        (at(10), at(10), "affecting_end_time"),
+        (at(11), at(10), "affecting_end_time"),
+    ],
+)
+def test_half_a_span_or_a_reversed_one_is_refused(
+    accounts: Accounts, start: int | None, end: int | None, field: str
+) -> None:
+    """Both ends are given or neither, and the second is the later one."""
+    request = pb.ListAuditEntriesRequest(
+        account_id=accounts.verified(accounts.admin).id,
+        affecting_start_time=None if start is None else timestamp(start),
+        affecting_end_time=None if end is None else timestamp(end),
+    )
+    said = refusal(lambda: accounts.admin.inventory.ListAuditEntries(request))
+    assert (said.code, said.fields) == ("INVALID_ARGUMENT", (field,))
+
+
+def test_what_belongs_to_no_account_is_shown_to_admins(accounts: Accounts) -> None:
+    """Its account is 0; for a member there is no such account."""
+    insert(
+        accounts,
+        "quarantine",
+        account_id=0,
+        source=2,
+        origin="bucket/key",
+        reason="no account",
+        content=b"{}",
+        digest=b"1",
+        recorded_at=at(11),
+    )
+    request = pb.ListQuarantineRequest()
+    (item,) = accounts.admin.inventory.ListQuarantine(request).items
+    assert item.origin == "bucket/key"
+    member = accounts.member()
+    assert refusal(lambda: member.inventory.ListQuarantine(request)) == NO_ACCOUNT

@@ -258,22 +258,72 @@ def test_a_bad_header_is_refused_with_every_field(feed: Feeder) -> None:
 
 
 def test_an_instance_that_is_not_understood_is_left_out(feed: Feeder, accounts: Accounts) -> None:
-    """It is kept aside; the others are stored, and nothing counts as missing meanwhile."""
+    """It is kept aside and not missing, since its id was read; what is not there is."""
     feed.show(at("10:30"), [listed(I1, at("10:00"), M5), listed(I2, at("10:00"), M5)])
     odd = listed(I1, at("10:00"), M5)
     odd.ClearField("launch_time")
     for time in ("10:45", "11:00"):
         answer = feed.show(at(time), [odd])
         assert [each.field for each in answer.rejections] == ["instances[0].launch_time"]
-    assert _spans(feed, I1) == _spans(feed, I2) == ["10:00-"]
+    assert _spans(feed, I1) == ["10:00-"]
+    assert _spans(feed, I2) == ["10:00-10:25..10:45"]
     kept = accounts.admin.inventory.ListQuarantine(
         inventory_pb2.ListQuarantineRequest(account_id=feed.account_id)
     ).items
     assert [each.reason for each in kept] == ["launch_time: is required"]
-    # Nothing is confirmed by such a listing either, and the Region says why.
+    # The Region says what is wrong, since when, and no longer once the instance is understood.
+    region = _region(accounts, feed)
+    assert region.confirmed_through == timestamp(at("10:55"))
+    assert region.trouble.startswith("1 instance of the last listing was not understood")
+    assert region.trouble_since == timestamp(at("10:45"))
+    feed.show(at("11:15"), [listed(I1, at("10:00"), M5)])
+    assert _region(accounts, feed).trouble == ""
+
+
+def test_while_an_id_cannot_be_read_nothing_is_missing(feed: Feeder, accounts: Accounts) -> None:
+    """Any instance may be the one; nothing is confirmed by such a listing either."""
+    feed.show(at("10:30"), [listed(I1, at("10:00"), M5)])
+    for time in ("10:45", "11:00"):
+        answer = feed.show(at(time), [listed("moon", at("10:00"), M5)])
+        assert [each.field for each in answer.rejections] == ["instances[0].instance_id"]
+    assert _spans(feed) == ["10:00-"]
     region = _region(accounts, feed)
     assert region.confirmed_through == timestamp(at("10:25"))
     assert region.trouble.startswith("1 instance of the last listing was not understood")
+    feed.show(at("11:15"), [])
+    feed.show(at("11:30"), [])
+    assert _spans(feed) == ["10:00-10:25..11:15"]
+
+
+def test_an_instance_first_heard_of_when_it_was_not_understood_is_not_missing_then(
+    feed: Feeder,
+) -> None:
+    """CloudTrail tells of it later: the listings that named it do not lack it."""
+    odd = listed(I1, at("10:00"), M5)
+    odd.ClearField("launch_time")
+    for time in ("10:30", "10:45"):
+        feed.show(at(time), [odd])
+    on = Event("x", EventKind.POWER_ON, at("10:20"), Source.CLOUDTRAIL)
+    feed.send([message(on, I1, feed.account_id)])
+    assert _spans(feed) == ["10:20-"]
+    feed.show(at("11:00"), [])
+    feed.show(at("11:15"), [])
+    assert _spans(feed) == ["10:20-10:20..11:00"]
+
+
+def test_odd_characters_that_people_write_bar_nothing(feed: Feeder, accounts: Accounts) -> None:
+    """No-break spaces, joiners and characters of private use are kept as they are."""
+    odd = "a\u00a0b\u200b\u2028\ue000"
+    shown_ = listed(I1, at("10:00"), M5, tags={odd: odd}, platform_details=odd, reservation_id=odd)
+    assert not feed.show(at("10:30"), [shown_]).rejections
+    (found,) = accounts.admin.inventory.ListInstances(
+        inventory_pb2.ListInstancesRequest(account_id=feed.account_id)
+    ).instances
+    assert dict(found.tags) == {odd: odd}
+    (rejection,) = feed.show(
+        at("10:45"), [listed(I1, at("10:00"), M5, platform_details="a\u0085b")]
+    ).rejections
+    assert rejection.field == "instances[0].platform_details"
 
 
 # Regions and tracking
@@ -324,6 +374,20 @@ def test_pausing_an_account_ends_what_is_open_and_enabling_lets_a_sighting_fill_
     ).leases[0]
     feed.show(after, [listed(I1, at("10:00"), M5)], epoch=lease.epoch)
     assert _spans(feed) == ["10:00-"]
+
+
+def test_an_instance_that_was_not_understood_before_a_pause_was_known_until_it_was(
+    feed: Feeder, accounts: Accounts
+) -> None:
+    """The Region's last listing says of the other instance, not of this one, that it was on."""
+    both = [listed(I1, at("10:00"), M5), listed(I2, at("10:00"), M5)]
+    feed.show(at("10:30"), both)
+    both[0].ClearField("launch_time")
+    feed.show(at("10:45"), both)
+    pause = accounts_pb2.PauseCloudAccountRequest(id=feed.account_id)
+    accounts.admin.accounts.PauseCloudAccount(pause)
+    assert _spans(feed, I1) == ["10:00-10:25..ever"]
+    assert _spans(feed, I2) == ["10:00-10:40..ever"]
 
 
 # However facts arrive

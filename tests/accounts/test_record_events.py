@@ -158,6 +158,60 @@ def test_a_malformed_event_is_rejected_and_kept_aside(
         assert kept[0].reason.startswith(f"{field}: ")
 
 
+@pytest.mark.parametrize(("number", "aws_id"), [(0, ""), (1, "123456789012")], ids=["none", "two"])
+def test_an_event_that_names_no_one_account_is_kept_aside(
+    feed: Feeder, number: int, aws_id: str
+) -> None:
+    """Under no account, with its content and the reason, for an admin to see."""
+    bad = message(on("10:00"), I1, number, aws_account_id=aws_id)
+    assert feed.outcomes([bad, message(on("10:00"), I1, feed.account_id)]) == [
+        "REJECTED",
+        "STORED",
+    ]
+    with feed.database.transaction() as cursor:
+        cursor.execute("SELECT account_id, reason, content FROM quarantine")
+        ((account_id, reason, content),) = cursor.fetchall()
+    assert account_id == 0
+    assert reason == "account_id: one of account_id and aws_account_id is required"
+    assert events_pb2.Event.FromString(bytes(content)) == bad
+
+
+def test_an_image_that_a_superseded_event_named_is_named_no_more(
+    feed: Feeder, accounts: Accounts
+) -> None:
+    """The newer parser reads another image, or none: then what other events say holds."""
+    wrong, right, other = (f"ami-0000000000000000{n}" for n in (1, 2, 3))
+    told = on("10:00", event_id="x")
+    after = message(on("11:00"), I1, feed.account_id, image_id=other)
+    feed.send([message(told, I1, feed.account_id, image_id=wrong), after])
+    seen = []
+    for image in (right, ""):
+        again = message(told, I1, feed.account_id, image_id=image)
+        assert feed.outcomes([again]) == ["SUPERSEDED"]
+        (found,) = accounts.admin.inventory.ListInstances(
+            inventory_pb2.ListInstancesRequest(account_id=feed.account_id)
+        ).instances
+        seen.append(found.image_id)
+    assert seen == [right, other]
+
+
+def test_events_of_unknown_accounts_are_counted_in_the_log(
+    feed: Feeder, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing of them is kept, so the log says that there were some, and of how many accounts."""
+    unknown = [message(on("10:00", event_id=f"{n}"), I1, 4711 + n // 2) for n in range(3)]
+    assert feed.outcomes([*unknown, message(on("10:00"), I1, feed.account_id)]) == [
+        *(["UNKNOWN_ACCOUNT"] * 3),
+        "STORED",
+    ]
+    (line,) = [each for each in capfd.readouterr().out.splitlines() if "unknown_account" in each]
+    assert "events=3" in line
+    assert "accounts=2" in line
+    with feed.database.transaction() as cursor:
+        cursor.execute("SELECT FROM quarantine")
+        assert cursor.rowcount == 0
+
+
 def test_a_time_five_minutes_ahead_is_taken(feed: Feeder) -> None:
     """Clocks differ."""
     ahead = message(on("10:00"), I1, feed.account_id, occur_time=START + timedelta(hours=12.08))

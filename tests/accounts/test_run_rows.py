@@ -1,10 +1,15 @@
 """Stored runs are those that all facts give, where only a part of them is derived again."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from cloudigrade.accounts.v1 import accounts_pb2, events_pb2, schedule_pb2
+from services.accounts import run_rows
+from services.accounts.copying import array
+from services.accounts.database import Database
+from services.accounts.sessions import FOREVER
 from tests.support.accounts import START, Accounts
 from tests.support.feeding import Feeder, feeder, instance, listed, message
 from tests.support.timeline import at, change, fresh, off, on, shown
@@ -48,6 +53,53 @@ def test_a_late_change_takes_back_the_split_of_a_later_session(feed: Feeder) -> 
     assert _spans(feed) == ["08:00-09:00", "10:00-10:30", "10:30-"]
     feed.send([message(change("09:30", usage_operation="y"), I1, feed.account_id)])
     assert _spans(feed) == ["08:00-09:00", "10:00-"]
+
+
+def test_a_late_off_after_a_split_ends_the_session_that_was_split(feed: Feeder) -> None:
+    """On at 10:00, converted at 10:30, off at 10:45: both runs are of the session of 10:00."""
+    every = [
+        on("10:00", usage_operation="x"),
+        change("10:30", usage_operation="y"),
+        off("11:00"),
+        on("12:00"),
+        off("13:00"),
+    ]
+    feed.send([message(event, I1, feed.account_id) for event in every])
+    feed.send([message(off("10:45"), I1, feed.account_id)])
+    assert _spans(feed) == ["10:00-10:30", "10:30-10:45", "12:00-13:00"]
+    assert [shown(run.session_start) for run in feed.runs(I1)] == ["10:00", "10:00", "12:00"]
+
+
+_MANY_RUNS = """
+INSERT INTO run SELECT 1, i, n * 100, n * 100 + 50, n * 100, 0, 0, 0, 0, 0, 0, 0, 1
+FROM generate_series(1, 200) i, generate_series(1, 50) n
+"""
+
+
+@pytest.mark.parametrize("statistics", ["", "ANALYZE run"], ids=["none", "fresh"])
+def test_what_is_late_reads_the_runs_around_it_and_no_whole_history(
+    database: Database, statistics: str
+) -> None:
+    """Of fifty runs three, each found and then read, whatever PostgreSQL knows of the table."""
+    middle = array([2_560])
+    with database.transaction() as cursor:
+        cursor.execute(_MANY_RUNS)
+        if statistics:
+            cursor.execute(statistics)
+        cursor.execute(
+            f"EXPLAIN (ANALYZE, FORMAT JSON) {run_rows._RUNS}",
+            (array([1]), array([3]), middle, middle, FOREVER),
+        )
+        ((plans,),) = cursor.fetchall()
+    assert 3 <= _rows_read(plans[0]["Plan"]) <= 5
+
+
+def _rows_read(plan: dict[str, Any]) -> float:
+    """Return how many rows of runs, or entries of their index, a plan read."""
+    own = 0.0
+    if plan.get("Relation Name") == "run" or plan.get("Index Name") == "run_pkey":
+        own = plan["Actual Rows"] + plan.get("Rows Removed by Filter", 0)
+    return own + sum(_rows_read(part) for part in plan.get("Plans", ()))
 
 
 def test_disabling_reaches_a_session_that_ends_later_by_another_clock(

@@ -15,7 +15,7 @@ from tests.support.timeline import (
 
 
 def test_a_session_takes_its_own_statement() -> None:
-    """Whoever of its witnesses makes it, and whenever."""
+    """Rule 5: Whoever of its witnesses makes it, and whenever."""
     assert typed(on("10:00"), on("10:00:20", instance_type="a"), off("11:00")) == [
         "10:00-11:00 a ? ?"
     ]
@@ -23,14 +23,14 @@ def test_a_session_takes_its_own_statement() -> None:
 
 
 def test_a_session_without_a_statement_takes_the_last_before_it() -> None:
-    """StartInstances names no type; RunInstances did."""
+    """Rule 5: StartInstances names no type; RunInstances did."""
     every = (on("08:00", instance_type="a"), off("09:00"), fresh("10:00"), off("11:00"))
     assert typed(*every) == ["08:00-09:00 a ? ?", "10:00-11:00 a ? ?"]
     assert [run.bases()[0] for run in derived(*every).runs] == [Basis.OWN, Basis.BEFORE]
 
 
 def test_a_session_without_a_statement_takes_the_last_change_before_it() -> None:
-    """Changed while off, it holds from the next session."""
+    """Rule 5: Changed while off, it holds from the next session."""
     assert typed(
         on("08:00", instance_type="a"),
         off("09:00"),
@@ -40,14 +40,14 @@ def test_a_session_without_a_statement_takes_the_last_change_before_it() -> None
 
 
 def test_a_session_before_the_first_statement_takes_that() -> None:
-    """What is stated at 10:00 held at 08:00, as far as anybody knows."""
+    """Rule 5: What is stated at 10:00 held at 08:00, as far as anybody knows."""
     every = (on("08:00"), off("09:00"), on("10:00", instance_type="a"))
     assert typed(*every) == ["08:00-09:00 a ? ?", "10:00- a ? ?"]
     assert [run.bases()[0] for run in derived(*every).runs] == [Basis.NEXT, Basis.OWN]
 
 
 def test_a_change_in_between_bars_the_next_statement() -> None:
-    """What it was before the change, nobody said: the run counts time but no vCPU."""
+    """Rule 5: What it was before the change, nobody said: the run counts time but no vCPU."""
     assert typed(on("08:00"), off("09:00"), change("09:30", instance_type="b"), on("10:00")) == [
         "08:00-09:00 ? ? ?",
         "10:00- b ? ?",
@@ -55,7 +55,7 @@ def test_a_change_in_between_bars_the_next_statement() -> None:
 
 
 def test_each_attribute_falls_back_for_itself() -> None:
-    """The type from before, the usage operation from after, vCPU from nowhere."""
+    """Rule 5: The type from before, the usage operation from after, vCPU from nowhere."""
     assert typed(
         on("08:00", instance_type="a"),
         off("09:00"),
@@ -67,7 +67,7 @@ def test_each_attribute_falls_back_for_itself() -> None:
 
 
 def test_a_statement_made_while_off_is_the_next_one_only() -> None:
-    """A stopped instance shows type b, which it may have got after it was stopped."""
+    """Rule 5: A stopped instance shows type b, which it may have got after it was stopped."""
     assert typed(on("08:00"), off("09:00"), shown_off("09:30", instance_type="b")) == [
         "08:00-09:00 b ? ?"
     ]
@@ -80,7 +80,7 @@ def test_a_statement_made_while_off_is_the_next_one_only() -> None:
 
 
 def test_a_change_inside_a_session_splits_it() -> None:
-    """A licence converted at 10:30; nothing is odd about that."""
+    """Rule 5: A licence converted at 10:30; nothing is odd about that."""
     every = (
         on("10:00", usage_operation="RunInstances"),
         change("10:30", usage_operation="RunInstances:0010"),
@@ -91,21 +91,21 @@ def test_a_change_inside_a_session_splits_it() -> None:
 
 
 def test_a_change_of_type_inside_a_session_is_an_anomaly_too() -> None:
-    """Types change only while stopped: an off may be missing."""
+    """Rule 5: Types change only while stopped: an off may be missing."""
     every = (on("10:00", instance_type="a"), change("10:30", instance_type="b"), off("11:00"))
     assert typed(*every) == ["10:00-10:30 a ? ?", "10:30-11:00 b ? ?"]
     assert anomalies(*every) == ["10:30 CHANGE_WHILE_ON"]
 
 
 def test_a_change_to_the_value_already_held_splits_nothing() -> None:
-    """And it is no anomaly."""
+    """Rule 5: And it is no anomaly."""
     every = (on("10:00", instance_type="a"), change("10:30", instance_type="a"), off("11:00"))
     assert typed(*every) == ["10:00-11:00 a ? ?"]
     assert anomalies(*every) == []
 
 
 def test_a_change_at_the_instant_of_the_off_holds_from_the_next_session() -> None:
-    """A session is half-open."""
+    """Rule 5: A session is half-open."""
     assert typed(
         on("10:00", instance_type="a"),
         change("11:00", instance_type="b"),
@@ -115,7 +115,7 @@ def test_a_change_at_the_instant_of_the_off_holds_from_the_next_session() -> Non
 
 
 def test_a_change_of_type_takes_back_the_cpu_options() -> None:
-    """The new type has its default CPU options, whatever the old one had."""
+    """Rule 5: The new type has its default CPU options, whatever the old one had."""
     assert typed(
         on("08:00", instance_type="a", vcpu=2),
         off("09:00"),
@@ -125,7 +125,7 @@ def test_a_change_of_type_takes_back_the_cpu_options() -> None:
 
 
 def test_a_change_to_the_type_already_held_leaves_the_cpu_options() -> None:
-    """Nothing changed."""
+    """Rule 5: Nothing changed."""
     assert typed(
         on("08:00", instance_type="a", vcpu=2),
         off("09:00"),
@@ -135,14 +135,14 @@ def test_a_change_to_the_type_already_held_leaves_the_cpu_options() -> None:
 
 
 def test_an_off_closes_a_session_whatever_type_it_names() -> None:
-    """Offs state nothing."""
+    """Rule 5: Offs state nothing."""
     assert typed(on("10:00", instance_type="a"), off("11:00", instance_type="b")) == [
         "10:00-11:00 a ? ?"
     ]
 
 
 def test_the_halves_of_a_split_session_share_its_start() -> None:
-    """Licensing minimums go by sessions."""
+    """Rule 5: Licensing minimums go by sessions."""
     runs = derived(
         on("10:00", usage_operation="x"), change("10:30", usage_operation="y"), off("11:00")
     ).runs

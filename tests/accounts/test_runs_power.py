@@ -18,17 +18,17 @@ from tests.support.timeline import (
 
 
 def test_an_on_and_an_off_make_a_run() -> None:
-    """From on to off, however they arrive."""
+    """Rule 1: From on to off, however they arrive."""
     assert spans(off("11:00"), on("10:00")) == ["10:00-11:00"]
 
 
 def test_an_on_without_an_off_is_open() -> None:
-    """A session without an off has no end."""
+    """Rule 1: A session without an off has no end."""
     assert spans(on("10:00")) == ["10:00-"]
 
 
 def test_an_on_and_an_off_at_one_instant_while_on_make_touching_sessions() -> None:
-    """While on: off, then on again."""
+    """Rule 1: While on: off, then on again."""
     assert spans(on("10:00"), off("11:00"), on("11:00"), off("12:00")) == [
         "10:00-11:00",
         "11:00-12:00",
@@ -36,7 +36,7 @@ def test_an_on_and_an_off_at_one_instant_while_on_make_touching_sessions() -> No
 
 
 def test_an_on_and_an_off_at_one_instant_while_off_make_a_run_of_zero_length() -> None:
-    """While off: on, then off again."""
+    """Rule 1: While off: on, then off again."""
     assert spans(on("10:00"), off("11:00"), off("12:00"), on("12:00")) == [
         "10:00-11:00",
         "12:00-12:00",
@@ -44,21 +44,21 @@ def test_an_on_and_an_off_at_one_instant_while_off_make_a_run_of_zero_length() -
 
 
 def test_a_start_that_listings_confirm_is_not_undone_by_an_off_of_the_same_second() -> None:
-    """A late "stopped" carries the second of the new LaunchTime: listings say that it runs."""
+    """Rule 1: A late "stopped" has the second of the new LaunchTime: listings say that it runs."""
     assert spans(
         on("10:00"), off("11:59:50"), off("12:00"), fresh("12:00"), sighted("12:00", "12:01")
     ) == ["10:00-11:59:50", "12:00-"]
 
 
 def test_several_witnesses_of_one_transition_count_once() -> None:
-    """The first on and the first off decide."""
+    """Rule 1: The first on and the first off decide."""
     assert spans(
         on("10:00"), on("10:00:05"), on("10:00:20"), off("11:00"), off("11:00:30"), off("11:01")
     ) == ["10:00-11:00"]
 
 
 def test_at_one_instant_changes_come_before_ons() -> None:
-    """A type changed at the instant of the start holds from the start."""
+    """Rule 1: A type changed at the instant of the start holds from the start."""
     assert typed(
         on("09:00", instance_type="a"),
         off("09:30"),
@@ -68,7 +68,7 @@ def test_at_one_instant_changes_come_before_ons() -> None:
 
 
 def test_contradictions_of_one_instant_are_settled_by_source() -> None:
-    """Describe outranks CloudTrail, which outranks EventBridge."""
+    """Rule 1: Describe outranks CloudTrail, which outranks EventBridge."""
     bridge = on("10:00", instance_type="c", source=Source.EVENTBRIDGE, event_id="1")
     trail = on("10:00", instance_type="b", source=Source.CLOUDTRAIL, event_id="2")
     describe = on("10:00", instance_type="a", source=Source.DESCRIBE, event_id="3")
@@ -77,7 +77,7 @@ def test_contradictions_of_one_instant_are_settled_by_source() -> None:
 
 
 def test_contradictions_of_one_source_are_settled_by_event_id() -> None:
-    """The lower id holds."""
+    """Rule 1: The lower id holds."""
     first = on("10:00", instance_type="a", event_id="1")
     second = on("10:00", instance_type="b", event_id="2")
     assert typed(second, first) == ["10:00- a ? ?"]
@@ -87,17 +87,17 @@ def test_contradictions_of_one_source_are_settled_by_event_id() -> None:
 
 
 def test_an_on_that_is_not_fresh_changes_nothing_while_on() -> None:
-    """It may be a witness of the start that comes late."""
+    """Rule 2: It may be a witness of the start that comes late."""
     assert spans(on("10:00"), on("11:00"), off("12:00")) == ["10:00-12:00"]
 
 
 def test_a_fresh_on_within_30_seconds_is_a_witness_of_the_same_start() -> None:
-    """LaunchTime and the events of one start differ by seconds."""
+    """Rule 2: LaunchTime and the events of one start differ by seconds."""
     assert spans(on("10:00"), fresh("10:00:30"), off("11:00")) == ["10:00-11:00"]
 
 
 def test_a_fresh_on_after_30_seconds_proves_that_an_off_was_missed() -> None:
-    """The session ends at its start, which is all that is confirmed of it."""
+    """Rule 2: The session ends at its start, which is all that is confirmed of it."""
     assert spans(on("10:00"), fresh("10:00:30.000001"), off("11:00")) == [
         "10:00-10:00..10:00:30.000001",
         "10:00:30.000001-11:00",
@@ -105,7 +105,7 @@ def test_a_fresh_on_after_30_seconds_proves_that_an_off_was_missed() -> None:
 
 
 def test_a_session_whose_off_was_missed_ends_at_its_latest_sighting() -> None:
-    """A listing at 10:45 confirms until 10:40; the off came between that and 12:00."""
+    """Rule 2: A listing at 10:45 confirms until 10:40; the off came between that and 12:00."""
     assert spans(fresh("10:00"), sighted("10:00", "10:15", "10:45"), fresh("12:00")) == [
         "10:00-10:40..12:00",
         "12:00-",
@@ -113,12 +113,12 @@ def test_a_session_whose_off_was_missed_ends_at_its_latest_sighting() -> None:
 
 
 def test_a_session_whose_off_was_missed_ends_at_its_latest_event() -> None:
-    """Another on at 10:30 says that it was on then."""
+    """Rule 2: Another on at 10:30 says that it was on then."""
     assert spans(fresh("10:00"), on("10:30"), fresh("12:00")) == ["10:00-10:30..12:00", "12:00-"]
 
 
 def test_another_launch_time_proves_that_an_off_was_missed() -> None:
-    """Two sightings with two LaunchTimes are two sessions."""
+    """Rule 2: Two sightings with two LaunchTimes are two sessions."""
     assert spans(sighted("10:00", "10:15", "10:45"), sighted("12:00", "12:15")) == [
         "10:00-10:40..12:00",
         "12:00-",
@@ -129,35 +129,35 @@ def test_another_launch_time_proves_that_an_off_was_missed() -> None:
 
 
 def test_an_off_inside_a_sighting_is_ignored_and_kept_as_an_anomaly() -> None:
-    """Listings from 10:15 to 11:00 showed it on until 10:55."""
+    """Rule 3: Listings from 10:15 to 11:00 showed it on until 10:55."""
     every = (fresh("10:00"), sighted("10:00", "10:15", "11:00"), off("10:30"), off("11:30"))
     assert spans(*every) == ["10:00-11:30"]
     assert anomalies(*every) == ["10:30 OFF_INSIDE_SIGHTING"]
 
 
 def test_an_off_at_the_end_of_a_sighting_closes() -> None:
-    """Only strictly inside is it ignored: the listing of 11:00 speaks until 10:55."""
+    """Rule 3: Only strictly inside is it ignored: the listing of 11:00 speaks until 10:55."""
     every = (fresh("10:00"), sighted("10:00", "10:15", "11:00"), off("10:55"))
     assert spans(*every) == ["10:00-10:55"]
     assert anomalies(*every) == []
 
 
 def test_a_late_stopped_inside_a_later_sighting_is_ignored() -> None:
-    """The second witness of the stop at 11:00 is dated after the new start."""
+    """Rule 3: The second witness of the stop at 11:00 is dated after the new start."""
     assert spans(
         fresh("10:00"), off("11:00"), off("11:05:10"), fresh("11:05"), sighted("11:05", "11:15")
     ) == ["10:00-11:00", "11:05-"]
 
 
 def test_an_off_without_an_on_makes_no_run() -> None:
-    """There was usage before it whose start is unknown: one anomaly, however many witnesses."""
+    """Rule 3: Usage before it has no known start: one anomaly, however many witnesses."""
     every = (off("10:00"), off("10:00:30"))
     assert spans(*every) == []
     assert anomalies(*every) == ["10:00 OFF_WITHOUT_ON"]
 
 
 def test_an_off_while_off_changes_nothing() -> None:
-    """Nor is it an anomaly."""
+    """Rule 3: Nor is it an anomaly."""
     every = (on("10:00"), off("11:00"), off("15:00"))
     assert spans(*every) == ["10:00-11:00"]
     assert anomalies(*every) == []
@@ -167,34 +167,34 @@ def test_an_off_while_off_changes_nothing() -> None:
 
 
 def test_an_instance_missing_from_two_listings_is_gone() -> None:
-    """It ends where it was last confirmed, and may have been on until the first that lacked it."""
+    """Rule 4: It ends where it was last confirmed, at the latest at the first that lacked it."""
     assert spans(
         fresh("10:00"), sighted("10:00", "10:15", "10:45"), listings=["10:45", "11:00", "11:15"]
     ) == ["10:00-10:40..11:00"]
 
 
 def test_an_instance_missing_from_one_listing_is_not_gone() -> None:
-    """It takes two."""
+    """Rule 4: It takes two."""
     assert spans(
         fresh("10:00"), sighted("10:00", "10:15", "10:45"), listings=["10:45", "11:00"]
     ) == ["10:00-"]
 
 
 def test_listings_within_five_minutes_of_an_on_do_not_count() -> None:
-    """Describe does not show it yet at 10:04:59; at 10:05 it would."""
+    """Rule 4: Describe does not show it yet at 10:04:59; at 10:05 it would."""
     assert spans(fresh("10:00"), listings=["10:04:59", "10:10"]) == ["10:00-"]
     assert spans(fresh("10:00"), listings=["10:05", "10:10"]) == ["10:00-10:00..10:05"]
 
 
 def test_listings_within_five_minutes_of_the_last_sighting_do_not_count() -> None:
-    """The listing of 10:45 showed it: one of 10:49 that lacks it may be stale."""
+    """Rule 4: The listing of 10:45 showed it: one of 10:49 that lacks it may be stale."""
     assert spans(
         fresh("10:00"), sighted("10:00", "10:15", "10:45"), listings=["10:49", "11:00"]
     ) == ["10:00-"]
 
 
 def test_a_true_off_told_later_replaces_what_listings_say() -> None:
-    """It was stopped at 10:50, after the last sighting."""
+    """Rule 4: It was stopped at 10:50, after the last sighting."""
     assert spans(
         fresh("10:00"),
         sighted("10:00", "10:15", "10:45"),
@@ -204,7 +204,7 @@ def test_a_true_off_told_later_replaces_what_listings_say() -> None:
 
 
 def test_a_later_sighting_replaces_what_listings_say() -> None:
-    """It was missing from two and is shown again, with its old LaunchTime."""
+    """Rule 4: It was missing from two and is shown again, with its old LaunchTime."""
     assert spans(
         fresh("10:00"),
         sighted("10:00", "10:15", "12:00"),
@@ -213,7 +213,7 @@ def test_a_later_sighting_replaces_what_listings_say() -> None:
 
 
 def test_an_on_after_it_was_gone_opens_another_session() -> None:
-    """What listings lacked in between is not counted."""
+    """Rule 4: What listings lacked in between is not counted."""
     assert spans(
         fresh("10:00"),
         sighted("10:00", "10:15", "10:45"),
@@ -224,7 +224,7 @@ def test_an_on_after_it_was_gone_opens_another_session() -> None:
 
 
 def test_an_instance_shown_stopped_without_a_time_is_as_good_as_missing() -> None:
-    """Listings show it, but not on."""
+    """Rule 4: Listings show it, but not on."""
     assert spans(
         fresh("10:00"),
         sighted("10:00", "10:15", "10:45"),
@@ -234,21 +234,21 @@ def test_an_instance_shown_stopped_without_a_time_is_as_good_as_missing() -> Non
 
 
 def test_a_termination_is_final() -> None:
-    """An on after it is an anomaly and opens nothing."""
+    """Rule 4: An on after it is an anomaly and opens nothing."""
     every = (on("10:00"), terminated("11:00"), fresh("12:00"))
     assert spans(*every) == ["10:00-11:00"]
     assert anomalies(*every) == ["12:00 ON_AFTER_TERMINATION"]
 
 
 def test_an_on_at_the_instant_of_the_termination_opens_nothing() -> None:
-    """Off, then on again: that on comes after what is final."""
+    """Rule 4: Off, then on again: that on comes after what is final."""
     every = (on("10:00"), terminated("11:00"), on("11:00"))
     assert spans(*every) == ["10:00-11:00"]
     assert anomalies(*every) == ["11:00 ON_AFTER_TERMINATION"]
 
 
 def test_a_termination_of_a_stopped_instance_ends_at_the_last_confirmed_instant() -> None:
-    """It was stopped some time after 10:40; nobody told when."""
+    """Rule 4: It was stopped some time after 10:40; nobody told when."""
     assert spans(
         fresh("10:00"),
         sighted("10:00", "10:15", "10:45"),
@@ -257,7 +257,7 @@ def test_a_termination_of_a_stopped_instance_ends_at_the_last_confirmed_instant(
 
 
 def test_a_termination_of_a_stopped_instance_that_was_gone_keeps_the_tighter_bound() -> None:
-    """The first listing that lacked it says more than the termination."""
+    """Rule 4: The first listing that lacked it says more than the termination."""
     assert spans(
         fresh("10:00"),
         sighted("10:00", "10:15", "10:45"),
@@ -267,5 +267,5 @@ def test_a_termination_of_a_stopped_instance_that_was_gone_keeps_the_tighter_bou
 
 
 def test_a_stop_of_a_running_instance_is_its_end() -> None:
-    """The previous state `running` says nothing else."""
+    """Rule 4: The previous state `running` says nothing else."""
     assert spans(fresh("10:00"), off("15:00", previous_state="running")) == ["10:00-15:00"]

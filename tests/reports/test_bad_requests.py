@@ -141,7 +141,6 @@ def test_a_call_without_a_users_token_is_refused(reports: Reports, token: str | 
         ("GetAccountOverview", WINDOW),
         ("GetFindings", WINDOW),
         ("GetRuntime", WINDOW | {"licensing_view": reports_pb2.LICENSING_VIEW_AWS_BILLED}),
-        ("GetRuntime", WINDOW | {"as_of": START}),
     ],
 )
 def test_what_is_not_built_says_so(reports: Reports, method: str, asked: dict[str, Any]) -> None:

@@ -1,7 +1,9 @@
 """What reports keeps, refuses and waits for."""
 
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import grpc
 import pytest
@@ -110,3 +112,40 @@ def test_a_report_waits_for_its_turn_no_longer_than_its_caller() -> None:
     source.gate.set()
     thread.join(10)
     assert found == [HOUR]
+
+
+def test_a_past_answer_and_the_present_one_are_never_mixed(reports: Reports) -> None:
+    """An hour was known then and three are now; neither is given in the other's place."""
+    then = END + timedelta(minutes=30)
+    reports.hold(1, RAN)
+    reports.source.then[to_micros(then)] = {
+        1: replace(reports.source.held[1], fleet=fleet_of(RAN[:1]), revision=7)
+    }
+
+    def seconds(**asked: Any) -> int:
+        answer = reports.runtime(START, END, **asked)
+        return int(answer.totals[0].measures.runtime.seconds)
+
+    now = seconds()
+    past = seconds(as_of=then)
+    assert (now, past) == (3 * 3600, 3600)
+    assert [seconds(), seconds(as_of=then), seconds()] == [now, past, now]
+
+
+def test_a_past_answer_takes_what_is_kept_if_nothing_changed_since(reports: Reports) -> None:
+    """The stream brings no runs, and the answer is the same."""
+    reports.hold(1, RAN)
+    first = reports.runtime(START, END)
+    chunks = reports.source.chunks
+    again = reports.runtime(START, END, as_of=END + timedelta(minutes=30))
+    assert reports.source.chunks == chunks
+    assert again.totals == first.totals
+
+
+def test_a_window_beyond_a_past_instant_is_answered_up_to_it(reports: Reports) -> None:
+    """What goes on since the start counts up to as_of, half an hour, and the answer says so."""
+    reports.hold(1, [Ran(to_micros(START), None)])
+    then = START + timedelta(minutes=30)
+    answer = reports.runtime(START, END, as_of=then)
+    assert answer.totals[0].measures.runtime.seconds == 1800
+    assert answer.as_of.ToDatetime(UTC) == then

@@ -1,6 +1,6 @@
 """accounts in a process of its own, which tests may kill: prints its address, then serves.
 
-`python -m tests.support.accounts_process DATABASE_URL`
+`python -m tests.support.accounts_process DATABASE_URL [NAME=VALUE ...]`
 """
 
 import sys
@@ -12,9 +12,10 @@ from tests.support.accounts import running_accounts
 
 
 @contextmanager
-def accounts_process(database_url: str) -> Iterator[tuple[Popen[str], str]]:
+def accounts_process(database_url: str, **settings: str) -> Iterator[tuple[Popen[str], str]]:
     """Start a process and give it with its address; it is killed at the end, if not before."""
     command = [sys.executable, "-m", "tests.support.accounts_process", database_url]
+    command += [f"{name}={value}" for name, value in settings.items()]
     with Popen(command, stdin=PIPE, stdout=PIPE, text=True) as process:
         assert process.stdout is not None
         try:
@@ -27,7 +28,8 @@ def accounts_process(database_url: str) -> Iterator[tuple[Popen[str], str]]:
 
 def main() -> None:
     """Serve until standard input ends."""
-    with running_accounts(sys.argv[1]) as accounts:
+    settings = dict(each.split("=", 1) for each in sys.argv[2:])
+    with running_accounts(sys.argv[1], **settings) as accounts:
         sys.stdout.write(f"target={accounts.target}\n")
         sys.stdout.flush()
         sys.stdin.read()

@@ -1,7 +1,7 @@
 """Sends facts to accounts as the scanner does, and reads what became of them."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -15,8 +15,8 @@ from libs.common.instants import Micros
 from libs.common.timestamps import timestamp
 from services.accounts.database import Database
 from services.accounts.facts import Attributes, Event
+from services.accounts.power import Anomaly, AnomalyKind
 from services.accounts.runs import Run
-from services.accounts.sessions import Anomaly, AnomalyKind
 from tests.support.accounts import Accounts, Caller
 
 REGION = "us-east-1"
@@ -118,6 +118,14 @@ class Feeder:
         yield RecordListingRequest(header=header)
         yield RecordListingRequest(part=RecordListingRequest.Part(instances=shown, **part))
         yield RecordListingRequest(end=RecordListingRequest.End(instances=len(shown)))
+
+    def leased(self) -> "Feeder":
+        """Take the account's lease again, after it was enabled again."""
+        leases = self.scanner.schedule.AcquireDueLeases(
+            schedule_pb2.AcquireDueLeasesRequest(holder="test", max_leases=100)
+        ).leases
+        (epoch,) = [each.epoch for each in leases if each.target.account_id == self.account_id]
+        return replace(self, epoch=epoch)
 
     def runs(self, ec2_id: str) -> list[Run]:
         """Return an instance's runs as stored."""

@@ -9,6 +9,7 @@ from cloudigrade.inspector.v1 import evidence_pb2, inspection_pb2
 from libs.common.broker import Message
 from libs.common.clock import ManualClock
 from libs.common.instants import Micros, to_micros
+from services.accounts.audit import Author
 from services.accounts.classification import Classification
 from services.accounts.classification_store import classifications, reclassify
 from services.accounts.database import Database, lock_accounts, next_recorded_at
@@ -51,7 +52,7 @@ class Outbox:
                 (self.account_id, ami_id, usage_operation, recorded_at),
             )
             (image_id,) = cursor.fetchone() or (0,)
-            reclassify(cursor, self.account_id, [image_id], recorded_at)
+            reclassify(cursor, self.account_id, [image_id], Author("service:scanner", recorded_at))
             want_inspections(cursor, self.account_id, [image_id], self.now)
         return int(image_id)
 
@@ -63,7 +64,7 @@ class Outbox:
     def classified(self, image_id: int, as_of: Micros = 0) -> Classification:
         """Return what an image is known to be."""
         with self.database.transaction() as cursor:
-            return classifications(cursor, self.account_id, as_of=as_of)[image_id][0]
+            return classifications(cursor, self.account_id, as_of=as_of)[image_id].classification
 
     def rows(self, image_id: int) -> int:
         """Return how many classifications of an image are stored."""

@@ -7,11 +7,20 @@ import grpc
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.descriptor import ServiceDescriptor
 
+from libs.common.attempts import Attempts
 from libs.common.clock import Clock
 from libs.common.config import ListenAddress
 from libs.common.errors import Unauthenticated
 from libs.common.health import Check
-from libs.common.identity import USER, Access, Principal, Role, ServiceTokens, User
+from libs.common.identity import (
+    USER,
+    Access,
+    Authenticator,
+    Principal,
+    Role,
+    ServiceTokens,
+    User,
+)
 from libs.common.server import Registration, Server, build_server
 from libs.common.server_config import ServerConfig
 
@@ -179,15 +188,16 @@ def probe_server(
     access: dict[str, Access] | None = None,
     checks: dict[str, Check] | None = None,
     clock: Clock | None = None,
-    gate: Any = None,
+    attempts: Attempts | None = None,
+    authenticator: Authenticator | None = None,
 ) -> Server:
     """Return a server of the probe service, for any user unless told otherwise."""
     rules = dict.fromkeys(_KINDS, USER) | (access or {})
     return build_server(
         config or probe_config(),
         [Registration(DESCRIPTOR, add_to_server, servicer or ProbeServicer(), rules)],
-        authenticator=ServiceTokens(SERVICE_TOKENS, KnownUsers()),
+        authenticator=authenticator or ServiceTokens(SERVICE_TOKENS, KnownUsers()),
         checks=checks,
         clock=clock,
-        gate=gate,
+        attempts=attempts,
     )

@@ -18,7 +18,7 @@ from cloudigrade.accounts.v1 import (
 )
 from libs.common.clock import ManualClock
 from libs.common.config import ListenAddress
-from libs.common.errors import InvalidRequest, NotFound, Unauthenticated, Unimplemented
+from libs.common.errors import InvalidRequest, NotFound, Unauthenticated
 from libs.common.identity import (
     Access,
     Principal,
@@ -66,6 +66,8 @@ class Source(runs_pb2_grpc.RunServiceServicer):
 
     clock: ManualClock
     held: dict[int, Held] = field(default_factory=dict)
+    then: dict[Micros, dict[int, Held]] = field(default_factory=dict)
+    """What was held at instants that may be asked for."""
     chunks: int = 0
     streams: int = 0
     fault: Exception | None = None
@@ -81,8 +83,8 @@ class Source(runs_pb2_grpc.RunServiceServicer):
     ) -> Iterator[Response]:
         """Stream the runs that the user may see."""
         self.streams += 1
-        as_of = self._as_of(request)
-        visible = self._visible(tuple(request.account_ids))
+        as_of, every = self._as_of(request)
+        visible = self._visible(every, tuple(request.account_ids))
         known = {each.account_id: each.revision for each in request.known}
         yield _header(as_of, visible, known)
         for account_id, held in visible.items():
@@ -93,19 +95,20 @@ class Source(runs_pb2_grpc.RunServiceServicer):
                     self.chunks += 1
                     yield Response(chunk=chunk)
 
-    def _as_of(self, request: runs_pb2.StreamRunsRequest) -> Micros:
+    def _as_of(self, request: runs_pb2.StreamRunsRequest) -> tuple[Micros, dict[int, Held]]:
         now = to_micros(self.clock.now())
         if not request.HasField("as_of"):
-            return now
-        if from_timestamp(request.as_of) > now:
+            return now, self.held
+        as_of = from_timestamp(request.as_of)
+        if as_of > now:
             raise InvalidRequest("must not be ahead of the clock", field="as_of")
-        raise Unimplemented("not built yet")
+        return as_of, self.then.get(as_of, self.held)
 
-    def _visible(self, asked: tuple[int, ...]) -> dict[int, Held]:
+    def _visible(self, every: dict[int, Held], asked: tuple[int, ...]) -> dict[int, Held]:
         user = current_user()
         visible = {
             account_id: held
-            for account_id, held in sorted(self.held.items())
+            for account_id, held in sorted(every.items())
             if user.role is Role.ADMIN or held.owner == user.id
         }
         for account_id in asked:

@@ -1,6 +1,6 @@
 """Facts and runs of one instance on one day, written so that a person can check them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from itertools import count
 from typing import Any
@@ -16,6 +16,7 @@ from services.accounts.facts import (
     Statement,
     TrackingGap,
 )
+from services.accounts.power import Anomaly
 from services.accounts.runs import Derived, Run, derive
 from services.accounts.sessions import FOREVER
 
@@ -101,30 +102,56 @@ def derived(*every: Event | Sighting | Statement, **more: Any) -> Derived:
 
 def spans(*every: Event | Sighting | Statement, **more: Any) -> list[str]:
     """Return runs as "10:00-11:00", or "10:00-" while open, with "..12:00" for the latest end."""
-    return [_span(run) for run in derived(*every, **more).runs]
+    return spans_of(derived(*every, **more).runs)
 
 
 def confirmed(*every: Event | Sighting | Statement, **more: Any) -> list[str]:
     """Return the confirmed part of each run, "" where there is none."""
-    return [
-        f"{shown(run.confirmed_start)}-{shown(run.confirmed_end)}" if run.confirmed_end else ""
-        for run in derived(*every, **more).runs
-    ]
+    return confirmed_of(derived(*every, **more).runs)
 
 
 def anomalies(*every: Event | Sighting | Statement, **more: Any) -> list[str]:
     """Return anomalies as "10:00 OFF_WITHOUT_ON"."""
-    return [
-        f"{shown(odd.occurred_at)} {odd.kind.name}" for odd in derived(*every, **more).anomalies
-    ]
+    return anomalies_of(derived(*every, **more).anomalies)
 
 
 def typed(*every: Event | Sighting | Statement, **more: Any) -> list[str]:
     """Return runs with what held, as "10:00-11:00 m5.large 2 RunInstances", "?" for unknown."""
+    return typed_of(derived(*every, **more).runs)
+
+
+def spans_of(runs: Iterable[Run]) -> list[str]:
+    """Return runs as `spans` does."""
+    return [_span(run) for run in runs]
+
+
+def confirmed_of(runs: Iterable[Run]) -> list[str]:
+    """Return the confirmed part of each run as `confirmed` does."""
+    return [
+        f"{shown(run.confirmed_start)}-{shown(run.confirmed_end)}" if run.confirmed_end else ""
+        for run in runs
+    ]
+
+
+def typed_of(runs: Iterable[Run]) -> list[str]:
+    """Return runs as `typed` does."""
     return [
         f"{_span(run)} {run.instance_type or '?'} {run.vcpu or '?'} {run.usage_operation or '?'}"
-        for run in derived(*every, **more).runs
+        for run in runs
     ]
+
+
+def anomalies_of(every: Iterable[Anomaly]) -> list[str]:
+    """Return anomalies as `anomalies` does."""
+    return [f"{shown(odd.occurred_at)} {odd.kind.name}" for odd in every]
+
+
+def seconds_of(runs: Iterable[Run]) -> tuple[float, float]:
+    """Return the seconds that ended runs count, and how many of those are confirmed."""
+    every = list(runs)
+    counted = sum(run.end - run.start for run in every if run.end)
+    sure = sum(run.confirmed_end - run.confirmed_start for run in every)
+    return counted / 1_000_000, sure / 1_000_000
 
 
 def _span(run: Run) -> str:

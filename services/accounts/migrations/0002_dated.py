@@ -1,4 +1,4 @@
-"""What was known when: versions of what is changed in place, so that a past answer can be given again.
+"""What was known when: versions of what is changed in place, so that past answers can be repeated.
 
 A table `x_was` holds what rows of `x` said before: a version was known from its changed_at until
 its replaced_at, and the row in `x` is known from its changed_at on.
