@@ -4,11 +4,13 @@ from typing import Annotated
 from uuid import uuid4
 
 import typer
+from google.protobuf.field_mask_pb2 import FieldMask
 
 from cli.connection import CALL, LARGEST_ID, Connections
 from cli.exits import CommandError, Exit
 from cli.output import Column, Format, FormatOption, Output, instant, table_of
 from cli.paging import all_pages
+from cli.users import id_of_user
 from cloudigrade.accounts.v1.accounts_pb2 import (
     CloudAccount,
     CreateCloudAccountRequest,
@@ -19,8 +21,18 @@ from cloudigrade.accounts.v1.accounts_pb2 import (
     History,
     ListCloudAccountsRequest,
     PauseCloudAccountRequest,
+    UpdateCloudAccountRequest,
 )
 from cloudigrade.scanner.v1.scanner_pb2 import VerifyAccountRequest
+
+_UNTRACKED = (
+    "What is known stays in reports. Machines that were on count up to when they were last"
+    " confirmed; what comes after is unknown."
+)
+_ERASED = (
+    "Erased: it is gone from every report, of the past too. Its rows are being deleted in the"
+    " background; the audit log keeps who erased it and when."
+)
 
 accounts = typer.Typer(help="The cloud accounts that are watched.", no_args_is_help=True)
 
@@ -128,39 +140,85 @@ def verify(
 def enable(
     context: typer.Context, account: AccountArgument, output: FormatOption = Format.AUTO
 ) -> None:
-    """Take up scanning again."""
+    """Take up scanning again after a pause or a disabling."""
     connections: Connections = context.obj
     with connections.errors(connections.config.accounts):
         answer = connections.accounts().EnableCloudAccount(
             EnableCloudAccountRequest(id=account), timeout=CALL
         )
-    _show_one(connections.output(output), answer.account)
+    shown = connections.output(output)
+    _show_one(shown, answer.account)
+    shown.line(
+        "It is scanned again from now on. Of the time between only machines count that are found to"
+        " have run all through it."
+    )
 
 
 @accounts.command("pause")
 def pause(
     context: typer.Context, account: AccountArgument, output: FormatOption = Format.AUTO
 ) -> None:
-    """Stop scanning for a while."""
+    """Stop scanning for a while; what is known stays in reports."""
     connections: Connections = context.obj
     with connections.errors(connections.config.accounts):
         answer = connections.accounts().PauseCloudAccount(
             PauseCloudAccountRequest(id=account), timeout=CALL
         )
-    _show_one(connections.output(output), answer.account)
+    shown = connections.output(output)
+    _show_one(shown, answer.account)
+    shown.line(_UNTRACKED)
 
 
 @accounts.command("disable")
 def disable(
     context: typer.Context, account: AccountArgument, output: FormatOption = Format.AUTO
 ) -> None:
-    """Stop all work for the account until it is enabled again."""
+    """Stop all work for the account until it is enabled again; what is known stays in reports."""
     connections: Connections = context.obj
     with connections.errors(connections.config.accounts):
         answer = connections.accounts().DisableCloudAccount(
             DisableCloudAccountRequest(id=account), timeout=CALL
         )
-    _show_one(connections.output(output), answer.account)
+    shown = connections.output(output)
+    _show_one(shown, answer.account)
+    shown.line(_UNTRACKED)
+
+
+@accounts.command("rename")
+def rename(
+    context: typer.Context,
+    account: AccountArgument,
+    name: Annotated[str, typer.Argument(help="The new name.")],
+    output: FormatOption = Format.AUTO,
+) -> None:
+    """Give an account another name; answers for the past keep the old one."""
+    _update(context, output, CloudAccount(id=account, name=name), "name")
+
+
+@accounts.command("role")
+def role(
+    context: typer.Context,
+    account: AccountArgument,
+    role_arn: Annotated[str, typer.Argument(help="Another role of the same AWS account.")],
+    output: FormatOption = Format.AUTO,
+) -> None:
+    """Have another role of the account assumed; it must be verified then."""
+    shown = _update(context, output, CloudAccount(id=account, role_arn=role_arn), "role_arn")
+    shown.line(f"It is not scanned until you run: cloudigrade account verify {account}")
+
+
+@accounts.command("give")
+def give(
+    context: typer.Context,
+    account: AccountArgument,
+    name: Annotated[str, typer.Argument(help="Whose it is to be.")],
+    output: FormatOption = Format.AUTO,
+) -> None:
+    """Give an account with its history to another user (admins only)."""
+    connections: Connections = context.obj
+    with connections.errors(connections.config.accounts):
+        owner = id_of_user(name, connections)
+    _update(context, output, CloudAccount(id=account, owner_id=owner), "owner_id")
 
 
 @accounts.command("remove")
@@ -187,7 +245,17 @@ def remove(
     shown = connections.output(output)
     if shown.json:
         shown.message(answer, lambda: table_of((), ()))
-    shown.line("Removed.")
+    shown.line(f"Removed. {_UNTRACKED}" if keep_history else _ERASED)
+
+
+def _update(context: typer.Context, output: Format, account: CloudAccount, path: str) -> Output:
+    connections: Connections = context.obj
+    request = UpdateCloudAccountRequest(account=account, update_mask=FieldMask(paths=[path]))
+    with connections.errors(connections.config.accounts):
+        changed = connections.accounts().UpdateCloudAccount(request, timeout=CALL).account
+    shown = connections.output(output)
+    _show_one(shown, changed)
+    return shown
 
 
 def _show_one(shown: Output, account: CloudAccount) -> None:

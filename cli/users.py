@@ -1,7 +1,7 @@
 """`cloudigrade user` and `cloudigrade token`."""
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Annotated
 
@@ -15,19 +15,27 @@ from cloudigrade.accounts.v1.identity_pb2 import (
     CreateTokenRequest,
     CreateTokenResponse,
     CreateUserRequest,
+    DeleteUserRequest,
+    ListIdentityAuditEntriesRequest,
     ListTokensRequest,
     ListUsersRequest,
     RevokeTokenRequest,
     Role,
     Token,
+    UpdateUserRequest,
     User,
 )
+from cloudigrade.accounts.v1.inventory_pb2 import AuditEntry
 
 users = typer.Typer(help="Users.", no_args_is_help=True)
 tokens = typer.Typer(help="Users' tokens.", no_args_is_help=True)
 
 _ROLES = {"admin": Role.ROLE_ADMIN, "member": Role.ROLE_MEMBER}
 _USER_COLUMNS = (Column("id", right=True), Column("name"), Column("role"), Column("since"))
+_AUDIT_COLUMNS = (
+    *(Column("when"), Column("who"), Column("what"), Column("to whom or which")),
+    Column("more"),
+)
 _TOKEN_COLUMNS = (
     *(Column("id", right=True), Column("label"), Column("made"), Column("expires")),
     Column("revoked"),
@@ -62,6 +70,59 @@ def list_users(context: typer.Context, output: FormatOption = Format.AUTO) -> No
     connections.output(output).messages(found, _USER_COLUMNS, _user_row)
 
 
+@users.command("role")
+def change_role(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="Whose role.")],
+    role: Annotated[str, typer.Argument(help="admin or member.")],
+    output: FormatOption = Format.AUTO,
+) -> None:
+    """Give a user another role."""
+    connections: Connections = context.obj
+    if role not in _ROLES:
+        raise typer.BadParameter("it is admin or member", param_hint="role")
+    with connections.errors(connections.config.accounts):
+        user = User(id=id_of_user(name, connections), role=_ROLES[role])
+        changed = connections.identity().UpdateUser(UpdateUserRequest(user=user), timeout=CALL).user
+    shown = connections.output(output)
+    shown.message(changed, lambda: table_of(_USER_COLUMNS, [_user_row(changed)]))
+    shown.line("Their tokens are good for it within 30 seconds.")
+
+
+@users.command("delete")
+def delete_user(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="Who.")],
+    output: FormatOption = Format.AUTO,
+) -> None:
+    """Delete a user who owns no account, with their tokens."""
+    connections: Connections = context.obj
+    with connections.errors(connections.config.accounts):
+        request = DeleteUserRequest(id=id_of_user(name, connections))
+        answer = connections.identity().DeleteUser(request, timeout=CALL)
+    shown = connections.output(output)
+    if shown.json:
+        shown.message(answer, lambda: table_of((), ()))
+    shown.line("Deleted. Their tokens are useless within 30 seconds.")
+
+
+@users.command("audit")
+def audit(context: typer.Context, output: FormatOption = Format.AUTO) -> None:
+    """List who changed users and tokens, and who erased which account, newest first."""
+    connections: Connections = context.obj
+    stub = connections.identity()
+    with connections.errors(connections.config.accounts):
+        found = list(
+            all_pages(
+                lambda token: stub.ListIdentityAuditEntries(
+                    ListIdentityAuditEntriesRequest(page_token=token), timeout=CALL
+                ),
+                lambda answer: answer.entries,
+            )
+        )
+    connections.output(output).messages(found, _AUDIT_COLUMNS, _audit_row)
+
+
 @tokens.command("create")
 def create_token(
     context: typer.Context,
@@ -94,7 +155,7 @@ def list_tokens(
     connections: Connections = context.obj
     stub = connections.identity()
     with connections.errors(connections.config.accounts):
-        user_id = _id_of(name, _every_user(connections)) if name else 0
+        user_id = id_of_user(name, connections) if name else 0
         found = list(
             all_pages(
                 lambda token: stub.ListTokens(
@@ -137,8 +198,9 @@ def _every_user(connections: Connections) -> Iterator[User]:
     )
 
 
-def _id_of(name: str, users: Iterable[User]) -> int:
-    for user in users:
+def id_of_user(name: str, connections: Connections) -> int:
+    """Return a user's id, by the list of users that the caller may see; CommandError."""
+    for user in _every_user(connections):
         if user.name == name:
             found: int = user.id
             return found
@@ -148,6 +210,10 @@ def _id_of(name: str, users: Iterable[User]) -> int:
 def _user_row(user: User) -> list[str]:
     role = next((name for name, value in _ROLES.items() if value == user.role), "?")
     return [str(user.id), user.name, role, instant(user.create_time)]
+
+
+def _audit_row(entry: AuditEntry) -> list[str]:
+    return [instant(entry.time), entry.actor, entry.action, entry.subject, entry.detail]
 
 
 def _token_row(token: Token) -> list[str]:

@@ -57,6 +57,10 @@ class AmqpLink:
         self._channel: Channel | None = None
         self._blocked = False
 
+    def declares(self, queue: str) -> bool:
+        """Say whether a queue is among those that the link declares."""
+        return queue in self._queues
+
     def start(self) -> None:
         """Begin to connect."""
         self._thread.start()
@@ -76,6 +80,19 @@ class AmqpLink:
     def ready(self) -> bool:
         """Say whether the channel is there and the broker accepts messages on it."""
         return self._state is _State.READY and not self._blocked
+
+    def blocked(self) -> bool:
+        """Say whether the broker has told this connection that it takes no messages for now."""
+        return self._blocked
+
+    def declare_again(self, timeout: float) -> None:
+        """Declare the queues anew, since somebody has deleted one; LinkAway without a channel.
+
+        Returns when they are there; also after `timeout` seconds, or when the channel was lost.
+        """
+        done = Event()
+        self.call(lambda channel: self._declare(channel, done.set))
+        done.wait(timeout)
 
     def wait_until_known(self, timeout: float) -> bool:
         """Wait for a connection attempt in progress, then say whether the link is ready."""
@@ -135,13 +152,17 @@ class AmqpLink:
 
     def _channel_opened(self, channel: Channel) -> None:
         channel.add_on_close_callback(self._channel_closed)
+        # RabbitMQ cancels a consumer whose queue was deleted; connecting declares it anew.
         channel.add_on_cancel_callback(lambda _: self._close_connection())
+        self._declare(channel, lambda: self._channel_ready(channel))
+
+    def _declare(self, channel: Channel, then: Callable[[], None]) -> None:
         undeclared = set(self._queues)
 
         def declared(frame: Any) -> None:
             undeclared.discard(frame.method.queue)
             if not undeclared:
-                self._channel_ready(channel)
+                then()
 
         for queue, arguments in self._queues.items():
             channel.queue_declare(queue, durable=True, arguments=dict(arguments), callback=declared)

@@ -114,15 +114,19 @@ class AwsSessions:
                 self._clients.popitem()[1].close()
             self._accounts.clear()
 
-    def for_role(self, role_arn: RoleArn | str, external_id: str) -> "AccountSession":
+    def for_role(
+        self, role_arn: RoleArn | str, external_id: str, *, anew: bool = False
+    ) -> "AccountSession":
         """Return the session of a role. The role is assumed when the first client needs it.
 
-        Raises ValueError when `role_arn` is not one.
+        `anew` assumes it even if it was before: AWS lets a session go on for its hour whatever
+        becomes of the role's trust meanwhile. Raises ValueError when `role_arn` is not one.
         """
         role = role_arn if isinstance(role_arn, RoleArn) else RoleArn.parse(role_arn)
         key = (str(role), external_id)
         with self._making:
-            account = self._accounts.pop(key, None) or self._account(role, external_id)
+            kept = self._accounts.pop(key, None)
+            account = self._account(role, external_id) if anew or kept is None else kept
             self._accounts[key] = account
             while len(self._accounts) > _ACCOUNTS_KEPT:
                 self._accounts.popitem(last=False)

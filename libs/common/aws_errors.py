@@ -147,9 +147,11 @@ def _kind(error: ClientError, code: str, *, at_home: bool) -> type[AwsError]:
 
 def _message(kind: type[AwsError], action: str, region: str, code: str, words: str) -> str:
     if kind is AwsAccessDenied and action == "sts:AssumeRole":
+        # AWS says the same of a role that is not there, so that nobody learns which there are.
         return (
-            "the role cannot be assumed: its trust policy must allow sts:AssumeRole to "
-            f"cloudigrade's own identity, with the account's ExternalId ({code})"
+            "the role cannot be assumed: it must exist, its trust policy must allow sts:AssumeRole "
+            "to cloudigrade's own identity with the account's ExternalId, and that identity must "
+            f"be allowed sts:AssumeRole on it ({code})"
         )
     if kind is AwsAccessDenied and code in _DENIED:
         denied = _DENIED_BY.search(words)

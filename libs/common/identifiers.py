@@ -23,6 +23,9 @@ _ROLE = re.compile(
     re.ASCII,
 )
 _LONGEST_SHOWN = 60
+_PARTITIONS = ("aws", "aws-us-gov", "aws-cn")
+_ARN_PARTS = 6
+_ROLES_ARN = "arn:aws:iam::<12 digits>:role/<name>"
 
 
 def instance_id(text: str) -> str:
@@ -78,13 +81,31 @@ class RoleArn:
         """Return the parts of a role's ARN; ValueError when it is none."""
         match = _ROLE.fullmatch(text)
         if match is None:
-            raise ValueError(
-                f"{_shown(text)} is not the ARN of a role (arn:aws:iam::<12 digits>:role/<name>)"
-            )
+            raise ValueError(_why_no_role(text))
+        if match["name"].startswith("aws-service-role/"):
+            raise ValueError("is a service-linked role, which only its AWS service can assume")
         return cls(match["partition"], match["account"], match["name"])
 
     def __str__(self) -> str:
         return f"arn:{self.partition}:iam::{self.account_id}:role/{self.name}"
+
+
+def _why_no_role(text: str) -> str:
+    """Say what is wrong with an ARN that is not a role's, the first thing that is."""
+    parts = text.split(":", 5)
+    if len(parts) < _ARN_PARTS or parts[0] != "arn":
+        return f"{_shown(text)} is not the ARN of a role, {_ROLES_ARN}"
+    _, partition, service, region, account, resource = parts
+    if partition not in _PARTITIONS:
+        return f"has the partition {_shown(partition)}; known are {', '.join(_PARTITIONS)}"
+    if service != "iam" or not resource.startswith("role/"):
+        what = "a session" if service == "sts" else f"{service} {resource.partition('/')[0]}"[:20]
+        return f"is not the ARN of a role but of {what}: give {_ROLES_ARN}"
+    if _ACCOUNT.fullmatch(account) is None:
+        return f"has the account id {_shown(account)}, which is not 12 digits"
+    if region:
+        return f"has a Region, which a role has not: {_ROLES_ARN}"
+    return "is not the ARN of a role: a name has 1 to 64 letters, digits or any of +=,.@-_"
 
 
 def _checked(pattern: re.Pattern[str], text: str, wanted: str) -> str:

@@ -40,7 +40,9 @@ ANONYMOUS = Principal()
 
 # Reasons that are the fault of a calling service, not of the user it calls for: that service must
 # not pass them on.
-FAULTS_OF_SERVICES = frozenset({"SERVICE_TOKEN_UNKNOWN", "SERVICE_NOT_ALLOWED", "SERVICES_ONLY"})
+FAULTS_OF_SERVICES = frozenset(
+    {"SERVICE_TOKEN_UNKNOWN", "SERVICE_TOKEN_REFUSED", "SERVICE_NOT_ALLOWED", "SERVICES_ONLY"}
+)
 
 _principal: ContextVar[Principal] = ContextVar("principal", default=ANONYMOUS)
 

@@ -11,6 +11,7 @@ import grpc
 import structlog
 
 from libs.common import deadlines
+from libs.common.attempts import Attempts
 from libs.common.calls import Call
 from libs.common.clock import Clock
 from libs.common.errors import (
@@ -139,16 +140,6 @@ def deadline(call: Call) -> Iterator[None]:
         yield
 
 
-class AttemptGate:
-    """Where attempts to authenticate are limited by peer; this one limits none."""
-
-    def before(self, peer: str) -> None:
-        """Return, or raise ResourceExhausted for a peer that failed too often."""
-
-    def failed(self, peer: str) -> None:
-        """Take note of a token that was nobody's."""
-
-
 class Identity:
     """Learns who calls, and applies the method's access rule.
 
@@ -160,11 +151,11 @@ class Identity:
         self,
         authenticator: Authenticator,
         access: Mapping[str, Access],
-        gate: AttemptGate | None = None,
+        attempts: Attempts,
     ) -> None:
         self._authenticator = authenticator
         self._access = dict(access)
-        self._gate = gate or AttemptGate()
+        self._attempts = attempts
 
     @contextmanager
     def __call__(self, call: Call) -> Iterator[None]:
@@ -183,30 +174,34 @@ class Identity:
                 reason="TOKEN_MISSING",
             )
         users_token = _token(call, "x-on-behalf-of")
+        services_own = users_token is not None or not rule.roles
         try:
-            caller = self._authenticated(call, token)
+            caller = self._authenticated(token, call.peer)
         except Unauthenticated as error:
-            if users_token is None and rule.roles:
+            if not services_own:
                 raise
             raise Unauthenticated(error.message, reason="SERVICE_TOKEN_UNKNOWN") from None
+        except ResourceExhausted as error:
+            if not services_own:
+                raise
+            raise ResourceExhausted(
+                error.message, retry_after=error.retry_after, reason="SERVICE_TOKEN_REFUSED"
+            ) from None
         if users_token is None:
             return caller
         if caller.service is None:
             raise PermissionDenied(
                 "Only services may call on behalf of a user.", reason="ON_BEHALF_OF_NOT_ALLOWED"
             )
-        user = self._authenticated(call, users_token).user
+        # The address is the service's, which has just proved itself: only the token is counted.
+        user = self._authenticated(users_token, None).user
         if user is None:
             raise Unauthenticated("The user's token is not known.", reason="TOKEN_UNKNOWN")
         return Principal(user=user, service=caller.service)
 
-    def _authenticated(self, call: Call, token: str) -> Principal:
-        self._gate.before(call.peer)
-        try:
+    def _authenticated(self, token: str, peer: str | None) -> Principal:
+        with self._attempts.attempt(token, peer):
             found = self._authenticator.authenticate(token)
-        except Unauthenticated:
-            self._gate.failed(call.peer)
-            raise
         if found.user is None:
             return found
         return Principal(user=replace(found.user, token=token), service=found.service)

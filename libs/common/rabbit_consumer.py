@@ -15,7 +15,7 @@ from libs.common.amqp_link import AmqpLink, LinkAway
 from libs.common.broker import (
     DEAD_REASON,
     LIMIT_REACHED,
-    BrokerUnavailable,
+    BrokerError,
     DeadLetter,
     Handler,
     Message,
@@ -108,7 +108,7 @@ class Consumer:
             return Requeue("a dead queue has no dead queue")
         try:
             self._bury(replace(message, headers={**message.headers, DEAD_REASON: reason}))
-        except BrokerUnavailable as error:
+        except BrokerError as error:
             return Requeue(str(error))
         return None
 

@@ -1,6 +1,7 @@
 """Publishing to RabbitMQ: persistent, mandatory, and not done before the broker confirmed."""
 
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from threading import Event, Lock
@@ -8,6 +9,7 @@ from time import monotonic
 from typing import Any
 
 import pika
+import structlog
 from pika.channel import Channel
 
 from libs.common.amqp_link import FIRST_WAIT, AmqpLink, LinkAway
@@ -49,12 +51,21 @@ class Publisher:
         """Publish until it is confirmed, the time is over, or the connection is lost.
 
         RabbitMQ refuses what comes while a queue has no leader: just declared, or after a restart.
+        A queue of ours that somebody has deleted is declared anew.
         """
         deadline = monotonic() + self._timeout
         wait = FIRST_WAIT
+        declared = not self.link.declares(queue)
         while True:
             try:
                 self._publish_once(_Publication(queue, message), deadline)
+            except Unroutable:
+                if declared:
+                    raise
+                declared = True
+                structlog.get_logger().warning("broker.queue_was_deleted", queue=queue)
+                with suppress(LinkAway):
+                    self.link.declare_again(deadline - monotonic())
             except _Refused:
                 if monotonic() + wait > deadline or self.closed.wait(wait):
                     raise
@@ -64,6 +75,11 @@ class Publisher:
 
     def _publish_once(self, publication: _Publication, deadline: float) -> None:
         if not self.link.wait_until_known(deadline - monotonic()):
+            if self.link.blocked():
+                raise BrokerUnavailable(
+                    "RabbitMQ takes no messages now, being short of memory or disk; publish again"
+                    " later"
+                )
             raise BrokerUnavailable("RabbitMQ is not reachable now; publish again later")
         self._submit(publication)
         try:

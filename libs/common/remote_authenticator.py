@@ -2,7 +2,8 @@
 
 import hashlib
 import threading
-from datetime import datetime, timedelta
+from collections import OrderedDict
+from datetime import timedelta
 
 import grpc
 
@@ -23,13 +24,16 @@ _ROLES = {identity_pb2.ROLE_ADMIN: Role.ADMIN, identity_pb2.ROLE_MEMBER: Role.ME
 class RemoteAuthenticator:
     """Asks accounts whose a token is, and remembers a good answer for 30 seconds.
 
-    The channel carries this service's own token. Tokens are remembered by their hashes only.
+    So a token that is revoked, or whose user loses a role, ends here within that time. A refusal is
+    not remembered. The channel carries this service's own token. Tokens are remembered by their
+    hashes only, a thousand at most; the least recently asked for are forgotten first.
     """
 
     def __init__(self, accounts: grpc.Channel, clock: Clock) -> None:
         self._stub = identity_pb2_grpc.IdentityServiceStub(accounts)
         self._clock = clock
-        self._kept: dict[bytes, tuple[Principal, datetime]] = {}
+        # With the reading of the clock up to which each may be used.
+        self._kept: OrderedDict[bytes, tuple[Principal, float]] = OrderedDict()
         self._lock = threading.Lock()
 
     def authenticate(self, token: str) -> Principal:
@@ -38,19 +42,24 @@ class RemoteAuthenticator:
         Raises Unauthenticated when it is nobody's, Unavailable while accounts is away.
         """
         key = hashlib.sha256(token.encode()).digest()
-        now = self._clock.now()
         with self._lock:
             kept = self._kept.get(key)
-        if kept is not None and now < kept[1]:
-            return kept[0]
-        principal, until = self._ask(token, now)
+            if kept is not None and self._clock.monotonic() < kept[1]:
+                self._kept.move_to_end(key)
+                return kept[0]
+        # Read before accounts is asked, so that the answer is never kept for longer.
+        asked = self._clock.monotonic()
+        principal, holds = self._ask(token)
         with self._lock:
-            if len(self._kept) >= _MOST_KEPT:
-                self._kept.clear()
-            self._kept[key] = (principal, until)
+            self._kept[key] = principal, asked + holds.total_seconds()
+            self._kept.move_to_end(key)
+            while len(self._kept) > _MOST_KEPT:
+                self._kept.popitem(last=False)
         return principal
 
-    def _ask(self, token: str, now: datetime) -> tuple[Principal, datetime]:
+    def _ask(self, token: str) -> tuple[Principal, timedelta]:
+        """Return whose it is, and how long that may be taken for granted."""
+        now = self._clock.now()
         request = identity_pb2.AuthenticateRequest(secret=token)
         try:
             answer = self._stub.Authenticate(request, timeout=_TIMEOUT)
@@ -60,7 +69,7 @@ class RemoteAuthenticator:
                 raise
             raise known from None
         user = User(id=answer.user.id, name=answer.user.name, role=_ROLES[answer.user.role])
-        until = now + KEPT
+        holds = KEPT
         if answer.HasField("expire_time"):
-            until = min(until, to_datetime(from_timestamp(answer.expire_time)))
-        return Principal(user=user), until
+            holds = min(holds, to_datetime(from_timestamp(answer.expire_time)) - now)
+        return Principal(user=user), holds

@@ -15,6 +15,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 from grpc_health.v1 import health_pb2_grpc
 
 from libs.common import interceptors
+from libs.common.attempts import Attempts
 from libs.common.calls import Layers
 from libs.common.clock import Clock, SystemClock
 from libs.common.config import ConfigError, StartError
@@ -101,13 +102,14 @@ def build_server(
     authenticator: Authenticator,
     checks: Mapping[str, Check] | None = None,
     clock: Clock | None = None,
-    gate: interceptors.AttemptGate | None = None,
+    attempts: Attempts | None = None,
     name: str | None = None,
 ) -> Server:
     """Return a server bound to its port and not yet started.
 
     `checks` by health name: "" is readiness, others (the broker) stand for themselves; each answers
-    within seconds. `name` is for log lines and messages; by default what the package is called.
+    within seconds. `attempts` counts what fails to authenticate, by default for this server alone.
+    `name` is for log lines and messages; by default what the package is called.
 
     Raises StartError when a rule is missing, names no RPC, or the settings do not allow it.
     """
@@ -116,6 +118,8 @@ def build_server(
         raise ConfigError(
             f"{called}: STREAMS is {config.streams}, more than half of THREADS ({config.threads})"
         )
+    clock = clock or SystemClock()
+    attempts = attempts or Attempts(config.attempt_limits, clock)
     health = Health(
         checks or {}, [each.descriptor.full_name for each in registrations], config.health_interval
     )
@@ -126,10 +130,10 @@ def build_server(
         interceptors=[
             Layers(
                 [
-                    interceptors.RequestLog(called, clock or SystemClock()),
+                    interceptors.RequestLog(called, clock),
                     interceptors.Errors(),
                     interceptors.deadline,
-                    interceptors.Identity(authenticator, access_rules(registered), gate),
+                    interceptors.Identity(authenticator, access_rules(registered), attempts),
                     interceptors.StreamCap(config.streams),
                 ]
             )

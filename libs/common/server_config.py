@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+from libs.common.attempts import AttemptLimits
 from libs.common.config import (
     ListenAddress,
     flag,
@@ -83,6 +84,20 @@ class ServerConfig:
         doc="Calls that may wait for a thread; more are refused.",
         why="At 10 ms a call, 256 wait less than 0.1 s for 32 threads; callers may try again.",
     )
+    failures_per_token: int = setting(
+        "CLOUDIGRADE_{service}_FAILURES_PER_TOKEN",
+        default="10",
+        parse=integer(1, 10_000),
+        doc="How often a minute one token may be refused before it is no longer looked up.",
+        why="A wrong token stays wrong: more only costs. A person who corrects one tries less.",
+    )
+    failures_per_address: int = setting(
+        "CLOUDIGRADE_{service}_FAILURES_PER_ADDRESS",
+        default="100",
+        parse=integer(1, 100_000),
+        doc="How many wrong tokens a minute one address may send before it is slowed down.",
+        why="A whole office behind one address errs less; good tokens go on working from there.",
+    )
     stop_grace: timedelta = setting(
         "CLOUDIGRADE_{service}_STOP_GRACE",
         default="10s",
@@ -97,3 +112,8 @@ class ServerConfig:
         doc="How often the health checks are made.",
         why="A lost database shows within one Kubernetes probe (10 s).",
     )
+
+    @property
+    def attempt_limits(self) -> AttemptLimits:
+        """How often authentication may fail."""
+        return AttemptLimits(self.failures_per_token, self.failures_per_address)

@@ -7,12 +7,13 @@ import grpc
 from cloudigrade.accounts.v1 import accounts_pb2, accounts_pb2_grpc
 from libs.common.checks import Checks
 from libs.common.clock import Clock
+from libs.common.errors import PermissionDenied
 from libs.common.identifiers import RoleArn, uuid
 from libs.common.identity import USER, Access, current_user
 from services.accounts import cloud_accounts
 from services.accounts.account_convert import account_to_proto
 from services.accounts.account_store import AccountStore
-from services.accounts.callers import author, request_key, visible_owner
+from services.accounts.callers import EVERYBODY, author, request_key, visible_owner
 from services.accounts.cloud_accounts import State
 from services.accounts.pages import page
 
@@ -26,7 +27,7 @@ ACCESS: dict[str, Access] = {
     "DisableCloudAccount": USER,
     "DeleteCloudAccount": USER,
 }
-_CHANGEABLE = ("name", "role_arn")
+_CHANGEABLE = ("name", "role_arn", "owner_id")
 
 
 class AccountServicer(accounts_pb2_grpc.AccountServiceServicer):
@@ -91,7 +92,7 @@ class AccountServicer(accounts_pb2_grpc.AccountServiceServicer):
     def UpdateCloudAccount(
         self, request: accounts_pb2.UpdateCloudAccountRequest, context: grpc.ServicerContext
     ) -> accounts_pb2.UpdateCloudAccountResponse:
-        """Change an account's name or role."""
+        """Change an account's name or role, or whose it is."""
         asked = request.account
         old = self._store.account(asked.id, visible_owner())
         masked = request.HasField("update_mask")
@@ -114,13 +115,21 @@ class AccountServicer(accounts_pb2_grpc.AccountServiceServicer):
             if "role_arn" in paths
             else None
         )
+        checks.that(
+            "owner_id" not in paths or asked.owner_id > 0, "account.owner_id", "is a user's id"
+        )
         checks.finish()
+        if "owner_id" in paths and visible_owner() != EVERYBODY:
+            raise PermissionDenied(
+                "Only an admin may give an account to another user.", reason="ADMIN_ONLY"
+            )
         account = self._store.update(
             asked.id,
             visible_owner(),
             author(self._clock),
             name=name,
             role_arn=None if role is None else str(role),
+            owner_id=asked.owner_id if "owner_id" in paths else None,
         )
         return accounts_pb2.UpdateCloudAccountResponse(account=account_to_proto(account))
 

@@ -1,11 +1,11 @@
 """Cloud accounts in the database; each method is one transaction.
 
-`owner` says whose accounts the caller may see: a user's id, or EVERYBODY. What they may not see is
-NotFound, as if it did not exist.
+`owner` says whose accounts the caller may see, as in account_rows.
 """
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TypeAlias
 
 from psycopg2 import errors
 
@@ -14,36 +14,35 @@ from libs.common.identifiers import RoleArn
 from libs.common.instants import Micros
 from libs.common.paging import Key
 from services.accounts import audit
-from services.accounts.audit import Author
+from services.accounts.account_proof import TAKEN, keep_proof, keep_try, taken
+from services.accounts.account_rows import visible_account, visible_accounts
+from services.accounts.audit import OUTSIDE_ACCOUNTS, Author
 from services.accounts.callers import EVERYBODY
-from services.accounts.cloud_accounts import CloudAccount, RegionStatus, State, Verification
+from services.accounts.cloud_accounts import CloudAccount, State, Verification
 from services.accounts.database import Cursor, Database, lock_accounts
-from services.accounts.erasing import erase
+from services.accounts.erasing import take_out
+from services.accounts.history import Past
 from services.accounts.repeats import RequestKey, made_before, remember
-from services.accounts.tracking import set_state
+from services.accounts.tracking import begin_change, set_state
 
-_ACCOUNTS = (
-    "SELECT id, owner_id, name, partition, aws_account_id, role_arn, external_id, state,"
-    " created_at, verified_at, last_scan_at, tried_at, tried_ok, tried_detail, missing_permissions"
-    " FROM cloud_account"
-)
-_VISIBLE = "(owner_id = %s OR %s = 0)"
+Retrack: TypeAlias = Callable[[Cursor, int, Micros, Micros], Past | None]
 
 
 class AccountStore:
     """Keeps cloud accounts.
 
-    `retrack(cursor, account_id, at)` derives again what depends on when an account was tracked; it
-    is called in the transaction that changes that, with the account's lock held.
+    `retrack(cursor, account_id, at, recorded_at)` derives again what depends on when an account was
+    tracked, and returns how the past changed by it; it is called in the transaction that changes
+    that, with the account's lock held. `erased` is called once an account was taken out whose rows
+    are to be deleted.
     """
 
     def __init__(
-        self,
-        database: Database,
-        retrack: Callable[[Cursor, int, Micros], None] = lambda _cursor, _account_id, _at: None,
+        self, database: Database, retrack: Retrack, erased: Callable[[], None] = lambda: None
     ) -> None:
         self._database = database
         self._retrack = retrack
+        self._erased = erased
 
     def create(
         self,
@@ -56,13 +55,13 @@ class AccountStore:
     ) -> CloudAccount:
         """Register an account, or return the one that an earlier call with the key made.
 
-        Raises AlreadyExists when its owner has it already, or somebody has proved it to be theirs.
+        Raises AlreadyExists when its owner has it already. Whether others have it is not told: who
+        proves it first has it.
         """
         with self._database.transaction() as cursor:
             before = made_before(cursor, key)
             if before is not None:
                 return visible_account(cursor, before, owner_id)
-            _refuse_proved(cursor, role.partition, role.account_id)
             cursor.execute(
                 "INSERT INTO cloud_account (owner_id, name, partition, aws_account_id, role_arn,"
                 " external_id, state, created_at) VALUES (%s, %s, %s, %s, %s, %s, %s, %s)"
@@ -81,7 +80,8 @@ class AccountStore:
             row = cursor.fetchone()
             if row is None:
                 raise _exists()
-            remember(cursor, key, row[0])
+            begin_change(cursor, row[0], author.at)
+            remember(cursor, key, row[0], account_id=row[0])
             audit.record(cursor, author, row[0], "account.created", name, str(role))
             return visible_account(cursor, row[0], owner_id)
 
@@ -95,12 +95,7 @@ class AccountStore:
     ) -> list[CloudAccount]:
         """Return accounts whose ids are greater than `after`, in order, without their Regions."""
         with self._database.transaction() as cursor:
-            cursor.execute(
-                f"{_ACCOUNTS} WHERE {_VISIBLE} AND id > %s AND (state <> %s OR %s)"
-                " ORDER BY id LIMIT %s",
-                (owner, owner, *(after or (0,)), State.DELETED, deleted, limit),
-            )
-            return [_as_account(row) for row in cursor.fetchall()]
+            return visible_accounts(cursor, owner, after, limit, deleted=deleted)
 
     def update(
         self,
@@ -110,31 +105,35 @@ class AccountStore:
         *,
         name: str | None = None,
         role_arn: str | None = None,
+        owner_id: int | None = None,
     ) -> CloudAccount:
-        """Change what is given; another role makes the account PENDING. NotFound.
+        """Change what is given; another role makes the account PENDING.
 
-        Nobody scans a PENDING account, so tracking ends if it was ENABLED.
+        Nobody scans a PENDING account, so tracking ends if it was ENABLED. Raises NotFound, and
+        AlreadyExists when the new owner has the AWS account already.
         """
-        with self._database.transaction() as cursor:
-            lock_accounts(cursor, [account_id])
-            old = visible_account(cursor, account_id, owner)
-            if role_arn not in {None, old.role_arn}:
-                if old.state is State.ENABLED:
-                    set_state(cursor, old, State.PENDING, author.at)
-                    self._retrack(cursor, account_id, author.at)
-                cursor.execute(
-                    "UPDATE cloud_account SET role_arn = %s, state = %s WHERE id = %s",
-                    (role_arn, State.PENDING, account_id),
-                )
-                audit.record(
-                    cursor, author, account_id, "account.role_changed", str(role_arn), old.role_arn
-                )
-            if name not in {None, old.name}:
-                cursor.execute(
-                    "UPDATE cloud_account SET name = %s WHERE id = %s", (name, account_id)
-                )
-                audit.record(cursor, author, account_id, "account.renamed", str(name), old.name)
-            return visible_account(cursor, account_id, owner)
+        try:
+            with self._database.transaction() as cursor:
+                lock_accounts(cursor, [account_id])
+                # One that was removed with its history kept can still be given to somebody.
+                given = owner_id is not None and name is None and role_arn is None
+                old = visible_account(cursor, account_id, owner, deleted=given)
+                changes = _changes(old, {"name": name, "role_arn": role_arn, "owner_id": owner_id})
+                if changes:
+                    recorded_at = begin_change(cursor, account_id, author.at)
+                    _write(cursor, old, changes, author)
+                    if "role_arn" in changes:
+                        self._move(
+                            *(cursor, old, State.PENDING, author, recorded_at),
+                            *("account.role_changed", f"{old.role_arn} to {role_arn}"),
+                        )
+                return visible_account(cursor, account_id, EVERYBODY, deleted=True)
+        except errors.UniqueViolation:
+            raise AlreadyExists(
+                "The new owner has this AWS account already.", reason="ACCOUNT_EXISTS"
+            ) from None
+        except errors.ForeignKeyViolation:
+            raise NotFound("There is no such user.", reason="USER_NOT_FOUND") from None
 
     def move(
         self, account_id: int, owner: int, author: Author, transition: Callable[[State], State]
@@ -149,9 +148,9 @@ class AccountStore:
             old = visible_account(cursor, account_id, owner)
             state = transition(old.state)
             if state is not old.state:
-                set_state(cursor, old, state, author.at)
-                self._retrack(cursor, account_id, author.at)
-                audit.record(cursor, author, account_id, f"account.{state.name.lower()}", old.name)
+                recorded_at = begin_change(cursor, account_id, author.at)
+                action = f"account.{state.name.lower()}"
+                self._move(cursor, old, state, author, recorded_at, action)
             return visible_account(cursor, account_id, owner)
 
     def remove(self, account_id: int, owner: int, author: Author) -> None:
@@ -159,20 +158,25 @@ class AccountStore:
         with self._database.transaction() as cursor:
             lock_accounts(cursor, [account_id])
             old = visible_account(cursor, account_id, owner)
-            if not old.verified_at:
-                erase(cursor, old.id)
-            else:
-                set_state(cursor, old, State.DELETED, author.at)
-                self._retrack(cursor, account_id, author.at)
-            audit.record(cursor, author, account_id, "account.removed", old.name, "history kept")
+            if old.verified_at:
+                recorded_at = begin_change(cursor, account_id, author.at)
+                self._move(
+                    *(cursor, old, State.DELETED, author, recorded_at),
+                    *("account.removed", "history kept"),
+                )
+                return
+            _take_out(cursor, old, author)
+        self._erased()
 
     def erase(self, account_id: int, owner: int, author: Author) -> None:
-        """Erase an account, a removed one too, with everything about it; NotFound."""
+        """Erase an account, a removed one too, with everything about it; NotFound.
+
+        It is gone at once; its rows are deleted after that by somebody else.
+        """
         with self._database.transaction() as cursor:
             lock_accounts(cursor, [account_id])
-            old = visible_account(cursor, account_id, owner, deleted=True)
-            erase(cursor, old.id)
-            audit.record(cursor, author, account_id, "account.erased", old.name)
+            _take_out(cursor, visible_account(cursor, account_id, owner, deleted=True), author)
+        self._erased()
 
     def record_verification(
         self, account_id: int, role_arn: str, found: Verification, author: Author
@@ -180,116 +184,100 @@ class AccountStore:
         """Keep what a try to verify found, and enable the account when it was proved.
 
         Raises NotFound; FailedPrecondition when its role is no longer the one that was tried;
-        AlreadyExists when somebody else has proved the same AWS account first.
+        AlreadyExists when somebody else has proved the same AWS account first, which is kept as
+        what the try found.
         """
         try:
-            with self._database.transaction() as cursor:
-                lock_accounts(cursor, [account_id])
-                old = visible_account(cursor, account_id, EVERYBODY)
-                if old.role_arn != role_arn:
-                    raise FailedPrecondition(
-                        "The account's role was changed meanwhile. Verify it again.",
-                        reason="ROLE_CHANGED",
-                    )
-                _keep_try(cursor, account_id, found)
-                if found.verified and _prove(cursor, old, author):
-                    self._retrack(cursor, account_id, author.at)
+            with self._trying(account_id, role_arn) as (cursor, old):
+                keep_try(cursor, account_id, found)
+                if found.verified:
+                    recorded_at = begin_change(cursor, account_id, author.at)
+                    keep_proof(cursor, old, found)
+                    if old.state is State.PENDING:
+                        self._move(
+                            *(cursor, old, State.ENABLED, author, recorded_at),
+                            *("account.verified", old.role_arn),
+                        )
                 return visible_account(cursor, account_id, EVERYBODY)
         except errors.UniqueViolation:
-            raise _exists() from None
+            with self._trying(account_id, role_arn) as (cursor, _):
+                keep_try(cursor, account_id, Verification(found.at, detail=TAKEN))
+            raise taken() from None
+
+    @contextmanager
+    def _trying(self, account_id: int, role_arn: str) -> Iterator[tuple[Cursor, CloudAccount]]:
+        with self._database.transaction() as cursor:
+            lock_accounts(cursor, [account_id])
+            account = visible_account(cursor, account_id, EVERYBODY)
+            if account.role_arn != role_arn:
+                raise FailedPrecondition(
+                    "The account's role was changed meanwhile. Verify it again.",
+                    reason="ROLE_CHANGED",
+                )
+            yield cursor, account
+
+    def _move(
+        self,
+        cursor: Cursor,
+        old: CloudAccount,
+        state: State,
+        author: Author,
+        recorded_at: Micros,
+        action: str,
+        detail: str = "",
+    ) -> None:
+        """Change an account's state, derive again what depends on it, and tell the audit log."""
+        at = set_state(cursor, old, state, author.at, recorded_at)
+        tracked = State.ENABLED in {old.state, state} and old.state is not state
+        past = self._retrack(cursor, old.id, at, recorded_at) if tracked else None
+        told = [detail] if detail else []
+        if past is not None:
+            told.append(past.told(["the change of tracking"]))
+        affected = (past.since, past.until) if past else (0, 0)
+        audit.record(cursor, author, old.id, action, old.name, "; ".join(told), affected)
 
 
-def visible_account(
-    cursor: Cursor, account_id: int, owner: int, *, deleted: bool = False
-) -> CloudAccount:
-    """Return an account with its Regions; NotFound when there is none for this caller."""
-    cursor.execute(f"{_ACCOUNTS} WHERE id = %s AND {_VISIBLE}", (account_id, owner, owner))
-    row = cursor.fetchone()
-    account = _as_account(row, regions_of(cursor, account_id)) if row else None
-    if account is None or (account.state is State.DELETED and not deleted):
-        raise NotFound(
-            f"There is no cloud account {account_id} that you may see.",
-            reason="ACCOUNT_NOT_FOUND",
+def _changes(old: CloudAccount, given: Mapping[str, str | int | None]) -> dict[str, str | int]:
+    """Return what is given and differs."""
+    return {
+        name: value
+        for name, value in given.items()
+        if value is not None and value != getattr(old, name)
+    }
+
+
+def _write(
+    cursor: Cursor, old: CloudAccount, changes: Mapping[str, str | int], author: Author
+) -> None:
+    cursor.execute(
+        "UPDATE cloud_account SET name = %s, role_arn = %s, owner_id = %s WHERE id = %s",
+        (
+            changes.get("name", old.name),
+            changes.get("role_arn", old.role_arn),
+            changes.get("owner_id", old.owner_id),
+            old.id,
+        ),
+    )
+    if "name" in changes:
+        audit.record(
+            cursor, author, old.id, "account.renamed", str(changes["name"]), f"was {old.name}"
         )
-    return account
+    if "owner_id" in changes:
+        said = f"user {old.owner_id} to user {changes['owner_id']}"
+        audit.record(cursor, author, old.id, "account.given", old.name, said)
 
 
-def regions_of(cursor: Cursor, account_id: int) -> tuple[RegionStatus, ...]:
-    """Return what is known about each Region of an account, by name."""
-    cursor.execute(
-        "SELECT region, confirmed_through, last_listing_at, trouble, trouble_since"
-        " FROM region WHERE account_id = %s ORDER BY region",
-        (account_id,),
+def _take_out(cursor: Cursor, account: CloudAccount, author: Author) -> None:
+    """Erase an account, whose lock is held, leaving the word that it was erased and nothing else.
+
+    That is no entry of the account's own audit log, which goes too.
+    """
+    take_out(cursor, account.id, author.at)
+    what = f"AWS account {account.aws_account_id} ({account.partition}), {account.name}"
+    audit.record(
+        *(cursor, author, OUTSIDE_ACCOUNTS, "account.erased", f"account {account.id}", what)
     )
-    return tuple(RegionStatus(*row) for row in cursor.fetchall())
-
-
-def _keep_try(cursor: Cursor, account_id: int, found: Verification) -> None:
-    cursor.execute(
-        "UPDATE cloud_account SET tried_at = %s, tried_ok = %s, tried_detail = %s,"
-        " missing_permissions = %s WHERE id = %s",
-        (found.at, found.verified, found.detail, list(found.missing_permissions), account_id),
-    )
-
-
-def _prove(cursor: Cursor, old: CloudAccount, author: Author) -> bool:
-    """Note that an account was proved; return whether that has enabled it."""
-    cursor.execute("UPDATE cloud_account SET verified_at = %s WHERE id = %s", (author.at, old.id))
-    if old.state is not State.PENDING:
-        return False
-    set_state(cursor, old, State.ENABLED, author.at)
-    audit.record(cursor, author, old.id, "account.verified", old.name, old.role_arn)
-    return True
-
-
-def _refuse_proved(cursor: Cursor, partition: str, aws_account_id: str) -> None:
-    cursor.execute(
-        "SELECT FROM cloud_account WHERE partition = %s AND aws_account_id = %s"
-        " AND verified_at <> 0 AND state <> %s",
-        (partition, aws_account_id, State.DELETED),
-    )
-    if cursor.fetchone() is not None:
-        raise _exists()
 
 
 def _exists() -> AlreadyExists:
-    return AlreadyExists(
-        "This AWS account is registered already, by you or by somebody who has proved that it is "
-        "theirs.",
-        reason="ACCOUNT_EXISTS",
-    )
-
-
-def _as_account(row: tuple[Any, ...], regions: tuple[RegionStatus, ...] = ()) -> CloudAccount:
-    (
-        account_id,
-        owner_id,
-        name,
-        partition,
-        aws_account_id,
-        role_arn,
-        external_id,
-        state,
-        created_at,
-        verified_at,
-        last_scan_at,
-        tried_at,
-        tried_ok,
-        detail,
-        missing,
-    ) = row
-    return CloudAccount(
-        account_id,
-        owner_id,
-        name,
-        partition,
-        aws_account_id,
-        role_arn,
-        external_id,
-        State(state),
-        created_at,
-        verified_at,
-        last_scan_at,
-        Verification(tried_at, tried_ok, detail, tuple(missing)),
-        regions,
-    )
+    return AlreadyExists("You have registered this AWS account already.", reason="ACCOUNT_EXISTS")

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import grpc
 
 from cloudigrade.accounts.v1 import identity_pb2, identity_pb2_grpc
+from libs.common.attempts import Attempts
 from libs.common.checks import Checks
 from libs.common.clock import Clock
 from libs.common.errors import NotFound
@@ -16,6 +17,7 @@ from services.accounts import users
 from services.accounts.callers import author, request_key
 from services.accounts.identity_convert import role_from_proto, token_to_proto, user_to_proto
 from services.accounts.identity_store import IdentityStore
+from services.accounts.inventory_convert import audit_to_proto
 from services.accounts.pages import page
 from services.accounts.texts import text
 from services.accounts.users import StoredUser
@@ -24,22 +26,33 @@ ACCESS: dict[str, Access] = {
     "CreateUser": ADMIN,
     "GetUser": USER,
     "ListUsers": ADMIN,
+    "UpdateUser": ADMIN,
     "DeleteUser": ADMIN,
     "CreateToken": USER,
     "ListTokens": USER,
     "RevokeToken": USER,
     "GetCaller": USER,
     "Authenticate": service("scanner", "inspector", "reports"),
+    "ListIdentityAuditEntries": ADMIN,
 }
 
 
 class IdentityServicer(identity_pb2_grpc.IdentityServiceServicer):
-    """Answers for the store; `random_bytes` makes secrets."""
+    """Answers for the store; `random_bytes` makes secrets.
+
+    `attempts` is the server's own, so that a user's wrong token counts once whether a service asks
+    about it or calls with it for the user.
+    """
 
     def __init__(
-        self, store: IdentityStore, clock: Clock, random_bytes: Callable[[int], bytes]
+        self,
+        store: IdentityStore,
+        attempts: Attempts,
+        clock: Clock,
+        random_bytes: Callable[[int], bytes],
     ) -> None:
         self._store = store
+        self._attempts = attempts
         self._clock = clock
         self._random_bytes = random_bytes
 
@@ -70,6 +83,19 @@ class IdentityServicer(identity_pb2_grpc.IdentityServiceServicer):
         """Give a page of users."""
         found = page(request, (int,), self._store.users, lambda user: (user.id,), user_to_proto)
         return identity_pb2.ListUsersResponse(users=found.items, next_page_token=found.next_token)
+
+    def UpdateUser(
+        self, request: identity_pb2.UpdateUserRequest, context: grpc.ServicerContext
+    ) -> identity_pb2.UpdateUserResponse:
+        """Change a user's role."""
+        checks = Checks()
+        checks.that(
+            set(request.update_mask.paths) <= {"role"}, "update_mask", "names only the role"
+        )
+        role = checks.parsed("user.role", role_from_proto, request.user.role)
+        checks.finish()
+        user = self._store.change_role(request.user.id, role, author(self._clock))
+        return identity_pb2.UpdateUserResponse(user=user_to_proto(user))
 
     def DeleteUser(
         self, request: identity_pb2.DeleteUserRequest, context: grpc.ServicerContext
@@ -139,9 +165,21 @@ class IdentityServicer(identity_pb2_grpc.IdentityServiceServicer):
         checks = Checks()
         checks.required("secret", request.secret)
         checks.finish()
-        user, expires_at = self._store.bearer(request.secret, to_micros(self._clock.now()))
+        with self._attempts.attempt(request.secret, None):
+            user, expires_at = self._store.bearer(request.secret, to_micros(self._clock.now()))
         return identity_pb2.AuthenticateResponse(
             user=user_to_proto(user), expire_time=timestamp(expires_at)
+        )
+
+    def ListIdentityAuditEntries(
+        self,
+        request: identity_pb2.ListIdentityAuditEntriesRequest,
+        context: grpc.ServicerContext,
+    ) -> identity_pb2.ListIdentityAuditEntriesResponse:
+        """Give a page of who changed users and tokens."""
+        found = page(request, (int,), self._store.audit, lambda entry: (entry.id,), audit_to_proto)
+        return identity_pb2.ListIdentityAuditEntriesResponse(
+            entries=found.items, next_page_token=found.next_token
         )
 
     def _owner(self, user_id: int, name: str) -> StoredUser:

@@ -10,7 +10,7 @@ from libs.common.identity import Role
 from libs.common.instants import Micros
 from libs.common.paging import Key
 from services.accounts import audit
-from services.accounts.audit import OUTSIDE_ACCOUNTS, Author
+from services.accounts.audit import OUTSIDE_ACCOUNTS, AuditEntry, Author
 from services.accounts.database import Cursor, Database
 from services.accounts.repeats import RequestKey, made_before, remember
 from services.accounts.users import StoredUser, Token, digest_of
@@ -18,8 +18,10 @@ from services.accounts.users import StoredUser, Token, digest_of
 _ROLES = {Role.ADMIN: 1, Role.MEMBER: 2}
 _ROLE_OF = {number: role for role, number in _ROLES.items()}
 _USERS = "SELECT id, name, role, created_at FROM app_user"
+_MOST_NAMED = 10
 _TOKENS = "SELECT id, user_id, label, created_at, expires_at, revoked_at FROM token"
-# Taken by whoever might remove the last admin, so that two do not remove each other.
+# Taken by whoever might remove the last admin or the last token of one, so that two who remove each
+# other do not both succeed. It comes first, before any row is held.
 _ADMINS_LOCK = "SELECT pg_advisory_xact_lock(hashtext('cloudigrade.admins'), 2)"
 
 
@@ -73,26 +75,44 @@ class IdentityStore:
             )
             return [_as_user(row) for row in cursor.fetchall()]
 
+    def change_role(self, user_id: int, role: Role, author: Author) -> StoredUser:
+        """Give a user another role.
+
+        Raises NotFound, and FailedPrecondition when no admin with a good token would be left.
+        """
+        with self._database.transaction() as cursor:
+            cursor.execute(_ADMINS_LOCK)
+            old = _user(cursor, user_id)
+            if role is old.role:
+                return old
+            cursor.execute("UPDATE app_user SET role = %s WHERE id = %s", (_ROLES[role], user_id))
+            if old.role is Role.ADMIN:
+                _check_admins(cursor, author.at)
+            said = f"{old.role.value} to {role.value}"
+            audit.record(cursor, author, OUTSIDE_ACCOUNTS, "user.role_changed", old.name, said)
+            return dataclasses.replace(old, role=role)
+
     def delete_user(self, user_id: int, author: Author) -> None:
         """Delete a user and their tokens.
 
-        Raises NotFound, and FailedPrecondition for the last admin and for an owner of accounts.
+        Raises NotFound, and FailedPrecondition for an owner of accounts and when no admin with a
+        good token would be left.
         """
         try:
             with self._database.transaction() as cursor:
                 cursor.execute(_ADMINS_LOCK)
                 user = _user(cursor, user_id)
-                if user.role is Role.ADMIN and _admins(cursor) == 1:
-                    raise FailedPrecondition(
-                        "This is the last admin. Make another one first.", reason="LAST_ADMIN"
-                    )
+                _check_owns_none(cursor, user_id)
                 cursor.execute("DELETE FROM app_user WHERE id = %s", (user_id,))
-                audit.record(cursor, author, OUTSIDE_ACCOUNTS, "user.deleted", user.name)
+                if user.role is Role.ADMIN:
+                    _check_admins(cursor, author.at)
+                audit.record(
+                    *(cursor, author, OUTSIDE_ACCOUNTS, "user.deleted", user.name),
+                    f"user {user_id}, {user.role.value}",
+                )
         except errors.ForeignKeyViolation:
-            raise FailedPrecondition(
-                "The user owns cloud accounts. Remove those with their history first.",
-                reason="USER_OWNS_ACCOUNTS",
-            ) from None
+            # One that was registered meanwhile.
+            raise _owns("an account") from None
 
     def create_token(
         self, user_id: int, secret: str, label: str, expires_at: Micros, author: Author
@@ -107,7 +127,8 @@ class IdentityStore:
             )
             (token_id,) = cursor.fetchone() or (0,)
             audit.record(
-                cursor, author, OUTSIDE_ACCOUNTS, "token.created", user.name, f"token {token_id}"
+                *(cursor, author, OUTSIDE_ACCOUNTS, "token.created", user.name),
+                _token_told(token_id, label),
             )
             return Token(token_id, user_id, label, author.at, expires_at)
 
@@ -124,9 +145,11 @@ class IdentityStore:
     def revoke_token(self, token_id: int, owner_id: int | None, author: Author) -> Token:
         """Revoke a token, of this owner if one is named; NotFound when there is none.
 
-        One that was revoked before stays as it is.
+        One that was revoked before stays as it is. Raises FailedPrecondition when it is the last
+        good one of any admin.
         """
         with self._database.transaction() as cursor:
+            cursor.execute(_ADMINS_LOCK)
             cursor.execute(f"{_TOKENS} WHERE id = %s FOR UPDATE", (token_id,))
             row = cursor.fetchone()
             token = Token(*row) if row else None
@@ -135,11 +158,24 @@ class IdentityStore:
             if token.revoked_at:
                 return token
             cursor.execute("UPDATE token SET revoked_at = %s WHERE id = %s", (author.at, token_id))
-            name = _user(cursor, token.user_id).name
+            user = _user(cursor, token.user_id)
+            if user.role is Role.ADMIN and token.expires_at > author.at:
+                _check_admins(cursor, author.at)
             audit.record(
-                cursor, author, OUTSIDE_ACCOUNTS, "token.revoked", name, f"token {token_id}"
+                *(cursor, author, OUTSIDE_ACCOUNTS, "token.revoked", user.name),
+                _token_told(token_id, token.label),
             )
             return dataclasses.replace(token, revoked_at=author.at)
+
+    def audit(self, before: Key | None, limit: int) -> list[AuditEntry]:
+        """Return who changed what outside accounts, newest first, from below an id."""
+        with self._database.transaction() as cursor:
+            cursor.execute(
+                "SELECT id, at, actor, action, subject, detail FROM audit"
+                " WHERE account_id = %s AND id < %s ORDER BY id DESC LIMIT %s",
+                (OUTSIDE_ACCOUNTS, *(before or (2**62,)), limit),
+            )
+            return [AuditEntry(*row) for row in cursor.fetchall()]
 
     def bearer(self, secret: str, now: Micros) -> tuple[StoredUser, Micros]:
         """Return whose a secret is and when it expires; Unauthenticated when it is no good."""
@@ -177,7 +213,46 @@ def _as_user(row: tuple[Any, ...]) -> StoredUser:
     return StoredUser(user_id, name, _ROLE_OF[role], created_at)
 
 
-def _admins(cursor: Cursor) -> int:
-    cursor.execute("SELECT count(*) FROM app_user WHERE role = %s", (_ROLES[Role.ADMIN],))
-    (number,) = cursor.fetchone() or (0,)
-    return int(number)
+def _check_admins(cursor: Cursor, now: Micros) -> None:
+    """Raise FailedPrecondition unless there is an admin who can still call, with their lock held.
+
+    An admin can be made on the server too (`create-admin`), but that is a way out, not a habit.
+    """
+    cursor.execute(
+        "SELECT count(DISTINCT u.id), count(t.id) FROM app_user u LEFT JOIN token t"
+        " ON t.user_id = u.id AND t.revoked_at = 0 AND t.expires_at > %s WHERE u.role = %s",
+        (now, _ROLES[Role.ADMIN]),
+    )
+    admins, tokens = cursor.fetchone() or (0, 0)
+    if not admins:
+        raise FailedPrecondition(
+            "This is the last admin. Make another one first.", reason="LAST_ADMIN"
+        )
+    if not tokens:
+        raise FailedPrecondition(
+            "No admin would have a token that is good. Make another token for one first.",
+            reason="LAST_ADMIN_TOKEN",
+        )
+
+
+def _check_owns_none(cursor: Cursor, user_id: int) -> None:
+    cursor.execute(
+        "SELECT id FROM cloud_account WHERE owner_id = %s ORDER BY id LIMIT %s",
+        (user_id, _MOST_NAMED + 1),
+    )
+    owned = [str(number) for (number,) in cursor.fetchall()]
+    if owned:
+        more = ", ..." if len(owned) > _MOST_NAMED else ""
+        raise _owns(", ".join(owned[:_MOST_NAMED]) + more)
+
+
+def _owns(accounts: str) -> FailedPrecondition:
+    return FailedPrecondition(
+        f"The user owns cloud accounts ({accounts}). Give them to another user, or remove them with"
+        " their history, removed ones too.",
+        reason="USER_OWNS_ACCOUNTS",
+    )
+
+
+def _token_told(token_id: int, label: str) -> str:
+    return f"token {token_id}: {label}" if label else f"token {token_id}"

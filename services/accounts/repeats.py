@@ -42,10 +42,16 @@ def made_before(cursor: Cursor, key: RequestKey | None) -> int | None:
     return int(resource_id)
 
 
-def remember(cursor: Cursor, key: RequestKey | None, resource_id: int) -> None:
-    """Keep what the first call with this key made, in the same transaction."""
+def remember(
+    cursor: Cursor, key: RequestKey | None, resource_id: int, *, account_id: int = 0
+) -> None:
+    """Keep what the first call with this key made, in the same transaction.
+
+    What is made in a cloud account names it, and is forgotten when that is erased.
+    """
     if key is not None:
         cursor.execute(
-            "UPDATE answered_request SET resource_id = %s WHERE caller_id = %s AND request_id = %s",
-            (resource_id, key.caller_id, key.request_id),
+            "UPDATE answered_request SET resource_id = %s, account_id = %s"
+            " WHERE caller_id = %s AND request_id = %s",
+            (resource_id, account_id, key.caller_id, key.request_id),
         )

@@ -43,7 +43,7 @@ class ScannerServicer(scanner_pb2_grpc.ScannerServiceServicer):
         """Try the account's role and tell accounts what came of it."""
         _check_account_id(request.account_id)
         target = self._accounts.scan_target(request.account_id, current_user().token)
-        session = self._sessions.for_role(target.role_arn, target.external_id)
+        session = self._sessions.for_role(target.role_arn, target.external_id, anew=True)
         finding = try_role(session, target.aws_account_id)
         verification = self._accounts.record_verification(target, finding).verification
         return scanner_pb2.VerifyAccountResponse(

@@ -1,14 +1,16 @@
 """The life of a cloud account."""
 
+import threading
 from datetime import timedelta
 
+import grpc
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
-from psycopg2 import sql
 
 from cloudigrade.accounts.v1 import accounts_pb2 as pb
 from cloudigrade.accounts.v1 import schedule_pb2
 from tests.support.accounts import Accounts, Caller, Refusal, refusal
+from tests.support.statuses import told
 
 UUID = "9f4d3ca6-35bb-4b8e-8d32-7b5ac1fa31a5"
 ROLE = "arn:aws:iam::123456789012:role/cloudigrade"
@@ -91,15 +93,73 @@ def test_repeating_a_registration_gives_the_first_account(accounts: Accounts) ->
     )
 
 
-def test_what_is_not_proved_blocks_nobody(accounts: Accounts) -> None:
-    """Two members register one AWS account; who proves it first has it, and the other cannot."""
+def test_whoever_proves_an_account_first_has_it(accounts: Accounts) -> None:
+    """Two members register one AWS account; one proves it, and the other learns it by proving."""
     max_, mia = accounts.member("max"), accounts.member("mia")
     his, hers = accounts.account(max_), accounts.account(mia)
     accounts.verify(hers)
     assert state(mia, hers.id) == "ENABLED"
     assert refusal(lambda: accounts.verify(his)) == EXISTS
-    assert state(max_, his.id) == "PENDING"
-    assert refusal(lambda: accounts.account(accounts.member("eve"))) == EXISTS
+    told = max_.accounts.GetCloudAccount(pb.GetCloudAccountRequest(id=his.id)).account
+    assert told.state == pb.CloudAccount.STATE_PENDING
+    assert not told.verification.verified
+    assert told.verification.detail.startswith("Another user of cloudigrade has proved this")
+    assert not told.HasField("verify_time")
+
+
+def test_registering_tells_nobody_that_an_account_is_proved(accounts: Accounts) -> None:
+    """A stranger's registration of it looks in every way like that of one that nobody has."""
+    accounts.verified(accounts.member("max"), "123456789012")
+    eve = accounts.member("eve")
+    proved, free = (accounts.account(eve, number) for number in ("123456789012", "999999999999"))
+    for each in (proved, free):
+        each.ClearField("id")
+        each.ClearField("external_id")
+    proved.role_arn = proved.role_arn.replace("123456789012", "999999999999")
+    proved.aws_account_id = free.aws_account_id
+    assert proved == free
+    assert refusal(lambda: accounts.account(eve, "123456789012")) == EXISTS
+
+
+def test_of_many_who_prove_an_account_at_one_moment_one_has_it(accounts: Accounts) -> None:
+    """Six members' proofs arrive together: one is ENABLED, five are refused and stay PENDING."""
+    made = [(caller, accounts.account(caller)) for caller in map(accounts.member, "abcdef")]
+    together = threading.Barrier(len(made))
+    outcomes: list[str] = []
+
+    def prove(account: pb.CloudAccount) -> None:
+        together.wait()
+        try:
+            outcomes.append(pb.CloudAccount.State.Name(accounts.verify(account).state))
+        except grpc.RpcError as error:
+            outcomes.append(told(error).reason)
+
+    threads = [threading.Thread(target=prove, args=(account,)) for _, account in made]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert sorted(outcomes) == ["ACCOUNT_EXISTS"] * 5 + ["STATE_ENABLED"]
+    states = [state(caller, account.id) for caller, account in made]
+    assert sorted(states) == ["ENABLED"] + ["PENDING"] * 5
+
+
+def test_a_registration_repeated_at_one_moment_makes_one_account(accounts: Accounts) -> None:
+    """Eight calls with one request_id at once all get the same account."""
+    call = pb.CreateCloudAccountRequest(name="web", role_arn=ROLE, request_id=UUID)
+    ids: list[int] = []
+    threads = [
+        threading.Thread(
+            target=lambda: ids.append(accounts.admin.accounts.CreateCloudAccount(call).account.id)
+        )
+        for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert len(ids) == 8
+    assert len(set(ids)) == 1
 
 
 def test_strangers_see_nothing_and_change_nothing(accounts: Accounts) -> None:
@@ -273,33 +333,6 @@ def test_a_removed_account_keeps_its_history_and_frees_its_number(accounts: Acco
         pb.DeleteCloudAccountRequest(id=account.id, history=pb.HISTORY_ERASE)
     )
     assert listed(owner, deleted=True) == []
-
-
-def test_an_erased_account_leaves_nothing_but_the_word_that_it_was_erased(
-    accounts: Accounts,
-) -> None:
-    """After HISTORY_ERASE no table but the audit knows the account."""
-    account = accounts.verified(accounts.admin)
-    accounts.admin.accounts.DeleteCloudAccount(
-        pb.DeleteCloudAccountRequest(id=account.id, history=pb.HISTORY_ERASE)
-    )
-    with accounts.database.transaction() as cursor:
-        cursor.execute(
-            "SELECT table_name FROM information_schema.columns"
-            " WHERE column_name = 'account_id' AND table_schema = 'public'"
-        )
-        tables = {name for (name,) in cursor.fetchall()}
-        rows = {}
-        for table in tables:
-            counting = sql.SQL("SELECT count(*) FROM {} WHERE account_id = %s")
-            cursor.execute(counting.format(sql.Identifier(table)), (account.id,))
-            rows[table] = (cursor.fetchone() or (0,))[0]
-        cursor.execute("SELECT action FROM audit WHERE account_id = %s", (account.id,))
-        assert cursor.fetchall() == [("account.erased",)]
-    assert {table for table, count in rows.items() if count} == {"audit"}
-    assert len(tables) >= 15
-    get = pb.GetCloudAccountRequest(id=account.id)
-    assert refusal(lambda: accounts.admin.accounts.GetCloudAccount(get)) == NO_ACCOUNT
 
 
 def test_removing_what_was_never_proved_keeps_nothing(accounts: Accounts) -> None:

@@ -5,12 +5,18 @@ import threading
 from datetime import timedelta
 from typing import Any
 
+import grpc
 import psycopg2
 import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
 
+from cloudigrade.accounts.v1 import accounts_pb2, schedule_pb2
 from cloudigrade.accounts.v1 import identity_pb2 as pb
+from cloudigrade.accounts.v1.inventory_pb2 import AuditEntry
+from libs.common.channels import on_behalf_of
 from libs.common.embedded_postgres import EmbeddedPostgres
-from tests.support.accounts import Accounts, Refusal, later, refusal, running_accounts
+from tests.support.accounts import Accounts, Caller, Refusal, later, refusal, running_accounts
+from tests.support.statuses import told
 
 UUID = "9f4d3ca6-35bb-4b8e-8d32-7b5ac1fa31a5"
 
@@ -226,18 +232,202 @@ def test_a_deleted_user_calls_no_more(accounts: Accounts) -> None:
     assert refusal(lambda: accounts.admin.identity.DeleteUser(delete)).code == "NOT_FOUND"
 
 
-def test_the_last_admin_and_owners_stay(accounts: Accounts) -> None:
-    """The last admin cannot be deleted, nor a user who owns a cloud account."""
-    ada = accounts.admin.identity.GetCaller(pb.GetCallerRequest()).user
-    assert refusal(
-        lambda: accounts.admin.identity.DeleteUser(pb.DeleteUserRequest(id=ada.id))
-    ) == Refusal("FAILED_PRECONDITION", "LAST_ADMIN", ())
+def caller_id(caller: Caller) -> int:
+    """Give the id of the user who calls."""
+    return caller.identity.GetCaller(pb.GetCallerRequest()).user.id
+
+
+def test_the_last_admin_stays(accounts: Accounts) -> None:
+    """Ada can neither be deleted nor made a member, by herself or another, while she is alone."""
+    ada = caller_id(accounts.admin)
+    last = Refusal("FAILED_PRECONDITION", "LAST_ADMIN", ())
+    delete = pb.DeleteUserRequest(id=ada)
+    demote = pb.UpdateUserRequest(user=pb.User(id=ada, role=pb.ROLE_MEMBER))
+    assert refusal(lambda: accounts.admin.identity.DeleteUser(delete)) == last
+    assert refusal(lambda: accounts.admin.identity.UpdateUser(demote)) == last
+    assert caller_id(accounts.admin) == ada
+
+
+def test_no_admin_loses_the_last_token_that_is_good(accounts: Accounts) -> None:
+    """Another admin without a token, or with one that is over, is no way back in."""
+    ada = caller_id(accounts.admin)
+    second = user(accounts, "second", pb.ROLE_ADMIN)
+    short = accounts.admin.identity.CreateToken(
+        pb.CreateTokenRequest(user_id=second.id, expire_time=later(timedelta(minutes=1)))
+    )
+    accounts.clock.advance(timedelta(minutes=1))
+    (token,) = accounts.admin.identity.ListTokens(pb.ListTokensRequest()).tokens
+    last = Refusal("FAILED_PRECONDITION", "LAST_ADMIN_TOKEN", ())
+    for call in (
+        lambda: accounts.admin.identity.RevokeToken(pb.RevokeTokenRequest(id=token.id)),
+        lambda: accounts.admin.identity.DeleteUser(pb.DeleteUserRequest(id=ada)),
+        lambda: accounts.admin.identity.UpdateUser(
+            pb.UpdateUserRequest(user=pb.User(id=ada, role=pb.ROLE_MEMBER))
+        ),
+    ):
+        assert refusal(call) == last
+    # One that is over may be revoked: nothing is lost by it.
+    accounts.admin.identity.RevokeToken(pb.RevokeTokenRequest(id=short.token.id))
+    fresh = accounts.admin.identity.CreateToken(pb.CreateTokenRequest(user_id=second.id))
+    accounts.admin.identity.RevokeToken(pb.RevokeTokenRequest(id=token.id))
+    assert caller_id(accounts.caller(fresh.secret)) == second.id
+
+
+def test_of_two_admins_who_delete_each_other_one_stays(accounts: Accounts) -> None:
+    """At one moment, again and again: one call succeeds, and somebody can still call."""
+    for round_ in range(5):
+        pair = []
+        for name in ("left", "right"):
+            made = user(accounts, f"{name}-{round_}", pb.ROLE_ADMIN)
+            secret = accounts.admin.identity.CreateToken(pb.CreateTokenRequest(user_id=made.id))
+            pair.append(accounts.caller(secret.secret))
+        before = accounts.admin
+        ids = [caller_id(each) for each in pair]
+        pair[0].identity.DeleteUser(pb.DeleteUserRequest(id=caller_id(before)))
+        codes: list[str] = []
+
+        def delete(caller: Caller, other: int, codes: list[str]) -> None:
+            try:
+                caller.identity.DeleteUser(pb.DeleteUserRequest(id=other))
+                codes.append("OK")
+            except grpc.RpcError as error:
+                codes.append(told(error).reason)
+
+        threads = [
+            threading.Thread(target=delete, args=(each, other, codes))
+            for each, other in zip(pair, ids[::-1], strict=True)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+        # The other was too late: its token is gone, or it would have been the last to go.
+        assert codes.count("OK") == 1
+        (accounts.admin,) = [each for each, code in zip(pair, _working(pair), strict=True) if code]
+
+
+def _working(callers: list[Caller]) -> list[bool]:
+    def works(caller: Caller) -> bool:
+        try:
+            caller_id(caller)
+        except grpc.RpcError:
+            return False
+        return True
+
+    return [works(each) for each in callers]
+
+
+def test_a_role_changes_at_once(accounts: Accounts) -> None:
+    """A member made an admin may what admins may, with the token that they have, and back."""
+    member = accounts.member("max")
+    list_users = pb.ListUsersRequest()
+    number = caller_id(member)
+
+    def become(role: Any, *paths: str) -> pb.User:
+        return accounts.admin.identity.UpdateUser(
+            pb.UpdateUserRequest(
+                user=pb.User(id=number, role=role, name="ignored"),
+                update_mask=FieldMask(paths=paths),
+            )
+        ).user
+
+    assert refusal(lambda: member.identity.ListUsers(list_users)).reason == "ADMIN_ONLY"
+    assert become(pb.ROLE_ADMIN).role == pb.ROLE_ADMIN
+    assert len(member.identity.ListUsers(list_users).users) == 2
+    assert become(pb.ROLE_ADMIN, "role").name == "max"
+    assert become(pb.ROLE_MEMBER, "role").role == pb.ROLE_MEMBER
+    assert refusal(lambda: member.identity.ListUsers(list_users)).reason == "ADMIN_ONLY"
+    assert refusal(lambda: become(pb.ROLE_ADMIN, "name")).fields == ("update_mask",)
+    assert refusal(lambda: become(pb.ROLE_UNSPECIFIED)).fields == ("user.role",)
+    number = 999
+    assert refusal(lambda: become(pb.ROLE_ADMIN)).reason == "USER_NOT_FOUND"
+
+
+def test_an_owner_of_accounts_is_not_deleted_and_it_is_said_what_to_do(accounts: Accounts) -> None:
+    """The accounts are named, removed ones with kept history too; given away, they do not count."""
     owner = accounts.member("max")
-    accounts.account(owner)
-    max_id = owner.identity.GetCaller(pb.GetCallerRequest()).user.id
-    assert refusal(
-        lambda: accounts.admin.identity.DeleteUser(pb.DeleteUserRequest(id=max_id))
-    ) == Refusal("FAILED_PRECONDITION", "USER_OWNS_ACCOUNTS", ())
+    first, second = accounts.verified(owner), accounts.account(owner, "999999999999")
+    owner.accounts.DeleteCloudAccount(
+        accounts_pb2.DeleteCloudAccountRequest(id=first.id, history=accounts_pb2.HISTORY_KEEP)
+    )
+    delete = pb.DeleteUserRequest(id=caller_id(owner))
+    with pytest.raises(grpc.RpcError) as caught:
+        accounts.admin.identity.DeleteUser(delete)
+    refused = told(caught.value)
+    assert refused.reason == "USER_OWNS_ACCOUNTS"
+    assert f"({first.id}, {second.id})" in refused.message
+    assert "Give them to another user" in refused.message
+    for account in (first, second):
+        accounts.admin.accounts.UpdateCloudAccount(
+            accounts_pb2.UpdateCloudAccountRequest(
+                account=accounts_pb2.CloudAccount(id=account.id, owner_id=caller_id(accounts.admin))
+            )
+        )
+    accounts.admin.identity.DeleteUser(delete)
+
+
+def test_the_audit_log_says_who_made_and_revoked_what(accounts: Accounts) -> None:
+    """Users and tokens, in pages, the newest first; for admins only."""
+    member = accounts.member("max")
+    number = caller_id(member)
+    made = member.identity.CreateToken(pb.CreateTokenRequest(label="laptop")).token
+    accounts.admin.identity.RevokeToken(pb.RevokeTokenRequest(id=made.id))
+    for role in (pb.ROLE_ADMIN, pb.ROLE_MEMBER):
+        accounts.admin.identity.UpdateUser(pb.UpdateUserRequest(user=pb.User(id=number, role=role)))
+    accounts.admin.identity.DeleteUser(pb.DeleteUserRequest(id=number))
+    entries: list[AuditEntry] = []
+    token = ""
+    while True:
+        page = accounts.admin.identity.ListIdentityAuditEntries(
+            pb.ListIdentityAuditEntriesRequest(page_size=3, page_token=token)
+        )
+        entries += page.entries
+        token = page.next_page_token
+        if not token:
+            break
+    assert [(e.actor, e.action, e.subject, e.detail) for e in entries] == [
+        ("ada", "user.deleted", "max", f"user {number}, member"),
+        ("ada", "user.role_changed", "max", "admin to member"),
+        ("ada", "user.role_changed", "max", "member to admin"),
+        ("ada", "token.revoked", "max", f"token {made.id}: laptop"),
+        ("max", "token.created", "max", f"token {made.id}: laptop"),
+        ("ada", "token.created", "max", "token 2"),
+        ("ada", "user.created", "max", "member"),
+        ("operator", "token.created", "ada", "token 1: made on the server"),
+        ("operator", "user.created", "ada", "admin"),
+    ]
+
+
+def test_a_services_question_counts_against_the_token_asked_about(accounts: Accounts) -> None:
+    """The same wrong token too often is RESOURCE_EXHAUSTED; the service asks on about others."""
+    scanner = accounts.service("scanner")
+
+    def ask(secret: str) -> Refusal:
+        request = pb.AuthenticateRequest(secret=secret)
+        return refusal(lambda: scanner.identity.Authenticate(request))
+
+    unknown = Refusal("UNAUTHENTICATED", "TOKEN_UNKNOWN", ())
+    too_many = Refusal("RESOURCE_EXHAUSTED", "TOO_MANY_ATTEMPTS", ())
+    assert [ask("cgt_old") for _ in range(12)] == [unknown] * 10 + [too_many] * 2
+    assert [ask(f"cgt_{number}") for number in range(120)] == [unknown] * 120
+    member = accounts.member()
+    scanner.identity.Authenticate(pb.AuthenticateRequest(secret=member.token))
+    # It is the same count as where a service calls for the user.
+    request = schedule_pb2.GetScanTargetRequest(account_id=1)
+    behalf = on_behalf_of("cgt_old")
+    assert refusal(lambda: scanner.schedule.GetScanTarget(request, metadata=behalf)) == too_many
+    accounts.clock.advance(timedelta(minutes=1))
+    assert ask("cgt_old") == unknown
+
+
+def test_a_services_token_given_as_a_users_harms_no_service(accounts: Accounts) -> None:
+    """Somebody calls reports with its own token again and again; reports itself calls on."""
+    reports = accounts.service("reports")
+    request = pb.AuthenticateRequest(secret=reports.token)
+    reasons = [refusal(lambda: reports.identity.Authenticate(request)).reason for _ in range(12)]
+    assert reasons == ["TOKEN_UNKNOWN"] * 10 + ["TOO_MANY_ATTEMPTS"] * 2
+    member = accounts.member()
+    reports.identity.Authenticate(pb.AuthenticateRequest(secret=member.token))
 
 
 def test_services_learn_whose_a_token_is(accounts: Accounts) -> None:

@@ -1,5 +1,6 @@
 """AWS identifiers."""
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -91,23 +92,38 @@ def test_a_roles_arn_has_its_parts(text: str, partition: str, account: str, name
 
 
 @pytest.mark.parametrize(
-    "text",
+    ("text", "said"),
     [
-        "",
-        "arn:aws:iam::123456789012:user/ada",
-        "arn:aws:sts::123456789012:assumed-role/x/y",
-        "arn:azure:iam::123456789012:role/x",
-        "arn:aws:iam::12345678901:role/x",
-        "arn:aws:iam::123456789012:role/",
-        "arn:aws:iam::123456789012:role/x\n",
-        "arn:aws:iam::123456789012:role/" + "x" * 65,
-        "arn:aws:iam:us-east-1:123456789012:role/x",
+        ("", "'' is not the ARN of a role, arn:aws:iam::<12 digits>:role/<name>"),
+        ("123456789012", "arn:aws:iam::<12 digits>:role/<name>"),
+        (" arn:aws:iam::123456789012:role/x", "' arn:aws:iam::123456789012:role/x' is not"),
+        ("arn:aws:iam::123456789012:user/ada", "but of iam user: give arn:aws:iam::"),
+        ("arn:aws:iam::123456789012:instance-profile/x", "but of iam instance-profile: give"),
+        ("arn:aws:s3:::a-bucket", "but of s3 a-bucket: give"),
+        ("arn:aws:sts::123456789012:assumed-role/x/y", "but of a session: give"),
+        (
+            "arn:azure:iam::123456789012:role/x",
+            "partition 'azure'; known are aws, aws-us-gov, aws-cn",
+        ),
+        ("arn:aws-iso:iam::123456789012:role/x", "partition 'aws-iso'; known are aws"),
+        ("arn:aws:iam::12345678901:role/x", "'12345678901', which is not 12 digits"),
+        ("arn:aws:iam::aws:role/x", "'aws', which is not 12 digits"),
+        ("arn:aws:iam::123456789012:role/", "a name has 1 to 64 letters"),
+        ("arn:aws:iam::123456789012:role/x\n", "a name has 1 to 64 letters"),
+        ("arn:aws:iam::123456789012:role/a b", "a name has 1 to 64 letters"),
+        ("arn:aws:iam::123456789012:role/" + "x" * 65, "a name has 1 to 64 letters"),
+        ("arn:aws:iam:us-east-1:123456789012:role/x", "has a Region, which a role has not"),
+        (
+            "arn:aws:iam::123456789012:role/aws-service-role/spot.amazonaws.com/x",
+            "is a service-linked role",
+        ),
     ],
 )
-def test_what_is_no_roles_arn_is_refused(text: str) -> None:
-    """ValueError says what one looks like."""
-    with pytest.raises(ValueError, match="arn:aws:iam"):
+def test_what_is_no_roles_arn_is_refused(text: str, said: str) -> None:
+    """ValueError says what is wrong with it, in as much as a status tells of one field."""
+    with pytest.raises(ValueError, match=re.escape(said)) as caught:
         RoleArn.parse(text)
+    assert len(str(caught.value)) <= 100
 
 
 @given(st.text(max_size=80))

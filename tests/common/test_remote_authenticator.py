@@ -12,9 +12,9 @@ from cloudigrade.accounts.v1 import identity_pb2, identity_pb2_grpc
 from libs.common.channels import open_channel
 from libs.common.clock import ManualClock
 from libs.common.errors import CloudigradeError, Unauthenticated, Unavailable
-from libs.common.identity import Role, ServiceTokens, User, service
+from libs.common.identity import Principal, Role, ServiceTokens, User, service
 from libs.common.instants import to_micros
-from libs.common.remote_authenticator import RemoteAuthenticator
+from libs.common.remote_authenticator import KEPT, RemoteAuthenticator
 from libs.common.server import Registration, build_server
 from libs.common.timestamps import timestamp
 from tests.common.test_clock_and_instants import NOON
@@ -131,3 +131,31 @@ def test_tokens_are_remembered_by_their_hashes(authenticator: RemoteAuthenticato
     """A dump of the process's memory of them shows none."""
     authenticator.authenticate("max-token")
     assert "max-token" not in repr(authenticator._kept)
+
+
+def test_a_wall_clock_that_goes_back_keeps_no_answer_longer(
+    accounts: Accounts, clock: ManualClock, authenticator: RemoteAuthenticator
+) -> None:
+    """Thirty seconds are thirty seconds, whatever the time of day is set to meanwhile."""
+    authenticator.authenticate("max-token")
+    clock._now -= timedelta(hours=1)
+    clock.advance(timedelta(seconds=30))
+    authenticator.authenticate("max-token")
+    assert len(accounts.asked) == 2
+
+
+def test_what_is_remembered_is_bounded(
+    authenticator: RemoteAuthenticator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of three tokens that are good the two last asked for are kept."""
+    monkeypatch.setattr("libs.common.remote_authenticator._MOST_KEPT", 2)
+    asked: list[str] = []
+
+    def ask(token: str) -> tuple[Principal, timedelta]:
+        asked.append(token)
+        return Principal(user=User(2, "max", Role.MEMBER)), KEPT
+
+    monkeypatch.setattr(authenticator, "_ask", ask)
+    for token in ("one", "two", "one", "three", "one", "three", "two"):
+        authenticator.authenticate(token)
+    assert asked == ["one", "two", "three", "two"]

@@ -6,7 +6,7 @@ from typing import Any
 import grpc
 import pytest
 
-from libs.common.errors import ResourceExhausted, Unauthenticated
+from libs.common.errors import Unauthenticated
 from libs.common.identity import (
     ADMIN,
     PUBLIC,
@@ -17,7 +17,6 @@ from libs.common.identity import (
     service,
     service_for_user,
 )
-from libs.common.interceptors import AttemptGate
 from tests.support.logs import Lines
 from tests.support.probe import Probe, ProbeServicer, ProbeStub
 from tests.support.statuses import Told, told
@@ -180,27 +179,6 @@ def test_a_bad_service_token_is_told_from_a_bad_users_token(
     """So that the service does not blame its user."""
     answer = refused(call(token="old-token", access={"GetProbe": access}), *metadata)
     assert (answer.code, answer.reason) == (CODE.UNAUTHENTICATED, "SERVICE_TOKEN_UNKNOWN")
-
-
-def test_attempts_pass_a_gate(call: Call) -> None:
-    """It hears of every failure with its peer, and may refuse before the token is looked at."""
-
-    class Gate(AttemptGate):
-        def __init__(self) -> None:
-            self.failures: list[str] = []
-
-        def before(self, peer: str) -> None:
-            if self.failures.count(peer) >= 2:
-                raise ResourceExhausted("Too many attempts.", reason="TOO_MANY_ATTEMPTS")
-
-        def failed(self, peer: str) -> None:
-            self.failures.append(peer)
-
-    gate = Gate()
-    stub = call(token="wrong", gate=gate)
-    reasons = [refused(stub).reason for _ in range(3)]
-    assert reasons == ["TOKEN_UNKNOWN", "TOKEN_UNKNOWN", "TOO_MANY_ATTEMPTS"]
-    assert all(peer.startswith("ipv4:127.0.0.1:") for peer in gate.failures)
 
 
 def test_a_handler_that_finds_no_user_says_so(call: Call) -> None:
