@@ -11,6 +11,8 @@ from cli.paging import all_pages
 from cloudigrade.accounts.v1.inventory_pb2 import (
     Inspection,
     ListInspectionsRequest,
+    ListQuarantineRequest,
+    QuarantinedItem,
     RedriveInspectionsRequest,
 )
 
@@ -20,6 +22,10 @@ _COLUMNS = (
     *(Column("id", right=True), Column("image"), Column("state"), Column("tries", right=True)),
     *(Column("reason"), Column("changed"), Column("next try")),
 )
+_REDRIVEN = (Column("redriven", right=True), Column("image"), Column("why it had ended"))
+_ASIDE = (Column("id", right=True), Column("where"), Column("reason"), Column("kept"))
+_QUEUES = "inspection."
+"""How the origins of inspectors' messages begin: with the name of their queue."""
 
 
 @inspections.command("list")
@@ -48,19 +54,61 @@ def redrive(
     account: AccountArgument,
     ids: Annotated[
         list[int] | None,
-        typer.Argument(help="Which; none: all that were given up.", min=1, max=LARGEST_ID),
+        typer.Argument(help="Which; none named: all that were given up.", min=1, max=LARGEST_ID),
     ] = None,
     output: FormatOption = Format.AUTO,
 ) -> None:
-    """Give inspections that were given up a new try."""
+    """Give inspections a new round of tries.
+
+    Those that were given up; named by their ids, also those whose disk could not be read.
+    """
     connections: Connections = context.obj
     with connections.errors(connections.config.accounts):
         answer = connections.inventory().RedriveInspections(
             RedriveInspectionsRequest(account_id=account, ids=ids or []), timeout=CALL
         )
-    connections.output(output).message(
-        answer, lambda: table_of([Column("redriven", right=True)], [[str(answer.redriven)]])
+    shown = connections.output(output)
+    shown.message(
+        answer,
+        lambda: table_of(
+            _REDRIVEN, ([str(each.id), each.image_id, each.reason] for each in answer.inspections)
+        ),
     )
+    if not answer.redriven:
+        shown.line("Nothing was redriven: no inspection of this account has been given up.")
+    elif answer.redriven > len(answer.inspections):
+        shown.line(f"And others: {answer.redriven} were redriven.")
+
+
+@inspections.command("aside")
+def aside(
+    context: typer.Context,
+    account: Annotated[
+        int,
+        typer.Argument(
+            help="The account's id; none: those of no account that is known (for admins).",
+            min=0,
+            max=LARGEST_ID,
+        ),
+    ] = 0,
+    output: FormatOption = Format.AUTO,
+) -> None:
+    """List the inspectors' messages that could not be taken, each with its reason."""
+    connections: Connections = context.obj
+    stub = connections.inventory()
+    with connections.errors(connections.config.accounts):
+        kept = all_pages(
+            lambda token: stub.ListQuarantine(
+                ListQuarantineRequest(account_id=account, page_token=token), timeout=CALL
+            ),
+            lambda answer: answer.items,
+        )
+        found = [each for each in kept if each.origin.startswith(_QUEUES)]
+    connections.output(output).messages(found, _ASIDE, _aside_row)
+
+
+def _aside_row(item: QuarantinedItem) -> list[str]:
+    return [str(item.id), item.origin, item.reason, instant(item.record_time)]
 
 
 def _row(inspection: Inspection) -> list[str]:

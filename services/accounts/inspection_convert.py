@@ -5,13 +5,20 @@ from collections.abc import Iterable
 from google.protobuf.message import DecodeError
 
 from cloudigrade.inspector.v1 import evidence_pb2, inspection_pb2
-from libs.common.broker import REQUEST_ID, Message
+from libs.common.broker import REQUEST_ID, Message, dead_reason
 from services.accounts.classification import Evidence, Installed, Strength, Syspurpose
-from services.accounts.job_store import Answer
-from services.accounts.jobs import Failure, Order
+from services.accounts.jobs import Answer, Attempt, Failure, Order
+from services.accounts.new_events import Aside
 
 JOB_TYPE = inspection_pb2.InspectionJob.DESCRIPTOR.full_name
 RESULT_TYPE = inspection_pb2.InspectionResult.DESCRIPTOR.full_name
+
+
+NO_SOURCE = 0
+"""No service that records facts, so no Source of theirs; the origin says where it comes from."""
+
+MOST_CONTENT = 1024 * 1024
+LONGEST_ORIGIN = 1000
 
 
 class Unreadable(ValueError):
@@ -58,8 +65,37 @@ def answer_from_message(message: Message) -> Answer:
         job_id=result.job_id,
         attempt=result.attempt,
         account_id=result.account_id,
-        ami_id=_text(result.image_id),
+        ami_id=text_of(result.image_id),
         outcome=_outcome(result),
+    )
+
+
+def attempt_from_message(message: Message) -> Attempt | None:
+    """Return which attempt a result is about that cannot be taken; None when even that is unclear.
+
+    For results only, whatever else is wrong with them.
+    """
+    try:
+        _check_type(message, RESULT_TYPE)
+        result = inspection_pb2.InspectionResult.FromString(message.body)
+        _check_numbers(result.account_id, result.job_id, result.attempt)
+    except (Unreadable, DecodeError):
+        return None
+    return Attempt(result.account_id, result.job_id, result.attempt, text_of(result.image_id))
+
+
+def aside_from_message(queue: str, message: Message) -> Aside:
+    """Return a message from a queue's dead queue as it is kept in quarantine, of no account yet."""
+    reason = text_of(dead_reason(message))
+    if len(message.body) > MOST_CONTENT:
+        reason = f"{reason} (cut after {MOST_CONTENT:,} of {len(message.body):,} bytes)"
+    origin = f"{queue}: message {message.message_id!r} of the type {message.type!r}"
+    return Aside(
+        account_id=0,
+        source=NO_SOURCE,
+        origin=text_of(origin)[:LONGEST_ORIGIN],
+        reason=reason,
+        content=message.body[:MOST_CONTENT],
     )
 
 
@@ -80,7 +116,9 @@ def _outcome(result: inspection_pb2.InspectionResult) -> Installed | Failure:
         case "failure":
             failure = result.failure
             name = inspection_pb2.InspectionFailure.Reason.Name(failure.reason)
-            words = _text(failure.message) or name.removeprefix("REASON_").lower().replace("_", " ")
+            words = text_of(failure.message) or name.removeprefix("REASON_").lower().replace(
+                "_", " "
+            )
             return Failure(words, failure.passing)
         case _:
             raise Unreadable("neither a finding nor a failure is set")
@@ -90,20 +128,20 @@ def _installed(finding: evidence_pb2.Finding, snapshot_id: str) -> Installed:
     if not finding.distribution:
         raise Unreadable("the finding names no distribution, not even unknown")
     return Installed(
-        distribution=_text(finding.distribution),
-        version=_text(finding.version),
-        pretty_name=_text(finding.pretty_name),
+        distribution=text_of(finding.distribution),
+        version=text_of(finding.version),
+        pretty_name=text_of(finding.pretty_name),
         products=_texts(finding.products),
-        architecture=_text(finding.architecture),
-        layout=_text(finding.layout),
+        architecture=text_of(finding.architecture),
+        layout=text_of(finding.layout),
         journal=int(finding.journal_state),
         syspurpose=Syspurpose(
-            role=_text(finding.syspurpose.role),
-            sla=_text(finding.syspurpose.sla),
-            usage=_text(finding.syspurpose.usage),
+            role=text_of(finding.syspurpose.role),
+            sla=text_of(finding.syspurpose.sla),
+            usage=text_of(finding.syspurpose.usage),
         ),
-        unknown_reason=_text(finding.unknown_reason),
-        snapshot_id=_text(snapshot_id),
+        unknown_reason=text_of(finding.unknown_reason),
+        snapshot_id=text_of(snapshot_id),
         evidence=tuple(map(_evidence, finding.evidence)),
     )
 
@@ -111,18 +149,18 @@ def _installed(finding: evidence_pb2.Finding, snapshot_id: str) -> Installed:
 def _evidence(evidence: evidence_pb2.Evidence) -> Evidence:
     known = {strength.value for strength in Strength}
     return Evidence(
-        signal=_text(evidence.signal),
-        path=_text(evidence.path),
-        value=_text(evidence.value),
+        signal=text_of(evidence.signal),
+        path=text_of(evidence.path),
+        value=text_of(evidence.value),
         # A strength that this version does not know decides nothing.
         strength=Strength(evidence.strength if evidence.strength in known else Strength.SUPPORTING),
     )
 
 
 def _texts(values: Iterable[str]) -> tuple[str, ...]:
-    return tuple(map(_text, values))
+    return tuple(map(text_of, values))
 
 
-def _text(value: str) -> str:
+def text_of(value: str) -> str:
     """Return a text that PostgreSQL can hold: what stands on a disk may contain NUL."""
     return value.replace("\0", "\N{REPLACEMENT CHARACTER}")

@@ -1,25 +1,21 @@
 """Inspection jobs in the database: the outbox that a relay publishes, and where answers arrive."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+
+import structlog
 
 from libs.common.broker import BrokerError
 from libs.common.errors import NotFound
 from libs.common.instants import Micros
 from libs.common.paging import Key
 from services.accounts import audit, cloud_accounts, jobs
-from services.accounts.account_store import visible_account
+from services.accounts.account_rows import visible_account
+from services.accounts.answering import Settled, bury, set_aside, take
 from services.accounts.audit import Author
-from services.accounts.classification import Installed
-from services.accounts.classification_store import reclassify
-from services.accounts.database import Cursor, Database, lock_accounts, next_recorded_at
-from services.accounts.jobs import Failure, Inspection, Job, Order, State
-
-_JOB = """
-       j.account_id, j.id, j.image_id, j.state, j.attempts, j.round_start, j.reason, j.updated_at,
-       j.due_at
-"""
-_JOBS = f"SELECT {_JOB} FROM inspection_job j"  # noqa: S608 # of constants
+from services.accounts.database import Cursor, Database, lock_accounts
+from services.accounts.job_rows import COLUMNS, JOBS, WIDTH, job_of, save
+from services.accounts.jobs import Answer, Attempt, Inspection, Job, Order, Patience, State
+from services.accounts.new_events import Aside
 
 _WANT = """
 INSERT INTO inspection_job (account_id, image_id, state, created_at, updated_at, due_at)
@@ -29,7 +25,8 @@ ON CONFLICT (account_id, image_id) DO NOTHING
 """
 
 _DUE = f"""
-SELECT {_JOB}, a.aws_account_id, a.role_arn, a.external_id, m.region, m.ami_id, m.root_snapshot_id
+SELECT {COLUMNS},
+       a.aws_account_id, a.role_arn, a.external_id, m.region, m.ami_id, m.root_snapshot_id
 FROM inspection_job j
 JOIN cloud_account a ON a.id = j.account_id
 JOIN image m ON m.account_id = j.account_id AND m.image_id = j.image_id
@@ -46,28 +43,18 @@ JOIN image m ON m.account_id = j.account_id AND m.image_id = j.image_id
 WHERE j.account_id = %(account)s
 """
 
-_SAVE = """
-UPDATE inspection_job SET state = %s, attempts = %s, round_start = %s, reason = %s, updated_at = %s,
-       due_at = %s
-WHERE account_id = %s AND id = %s
+_OUT = """
+SELECT count(*) FROM (
+    SELECT FROM inspection_job WHERE state = 2 AND due_at > %s LIMIT %s
+) AS waited_for
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What came back for one attempt: what is installed, or why nobody knows."""
+def want_inspections(cursor: Cursor, account_id: int, image_ids: Iterable[int], now: Micros) -> int:
+    """Make a job, due now, for each image that has none; return how many are made.
 
-    job_id: int
-    attempt: int
-    account_id: int
-    ami_id: str
-    outcome: Installed | Failure
-
-
-def want_inspections(
-    cursor: Cursor, account_id: int, image_ids: Iterable[int], now: Micros
-) -> None:
-    """Make a job, due now, for each image that has none; in the caller's transaction."""
+    In the caller's transaction; who commits it wakes the relay.
+    """
     cursor.execute(
         _WANT,
         {
@@ -77,6 +64,7 @@ def want_inspections(
             "now": now,
         },
     )
+    return cursor.rowcount
 
 
 def inspections_of(
@@ -91,34 +79,43 @@ def inspections_of(
 
 
 class JobStore:
-    """Publishes jobs, takes answers, and shows both; each method is one transaction."""
+    """Publishes jobs, takes answers, and shows both; each method is one transaction.
 
-    def __init__(self, database: Database) -> None:
+    What ends without a finding is logged once it is committed, one line for each job.
+    """
+
+    def __init__(self, database: Database, patience: Patience = Patience()) -> None:  # noqa: B008 # frozen
         self._database = database
+        self._patience = patience
+        self._log = structlog.get_logger()
 
-    def publish_due(
-        self, publish: Callable[[Order], None], now: Micros, lease: Micros, limit: int
-    ) -> int:
+    def publish_due(self, publish: Callable[[Order], None], now: Micros, limit: int) -> int:
         """Publish up to `limit` jobs that are due or overdue; return how many were dealt with.
 
-        Rows are held while they are published, and noted in the same transaction: of several
-        relays one publishes a job, and what a crash leaves unnoted is published again as the same
-        attempt. When `publish` raises a BrokerError, what was published before is noted, and the
-        error is raised again.
+        No more than may be under way at one time. Rows are held while they are published, and noted
+        in the same transaction: of several relays one publishes a job, and what a crash leaves
+        unnoted is published again as the same attempt. When `publish` raises a BrokerError, what
+        was published before is noted, and the error is raised again.
         """
         dealt, refused = 0, None
+        given_up: list[Settled] = []
         with self._database.transaction() as cursor:
-            for job, order in _due(cursor, now, limit):
-                if jobs.exhausted(job):
-                    _save(cursor, jobs.unanswered(job, now))
+            for job, order in _due(cursor, now, min(limit, self._room(cursor, now))):
+                if jobs.exhausted(job, self._patience):
+                    given_up.append(
+                        Settled(jobs.unanswered(job, now, self._patience), order.ami_id)
+                    )
+                    save(cursor, given_up[-1].job)
                 else:
                     try:
                         publish(order)
                     except BrokerError as error:
                         refused = error
                         break
-                    _save(cursor, jobs.published(job, now, lease))
+                    save(cursor, jobs.published(job, now, self._patience))
                 dealt += 1
+        for each in given_up:
+            self._tell(each)
         if refused is not None:
             raise refused
         return dealt
@@ -127,11 +124,11 @@ class JobStore:
         """Make every published job due again, since its broker held it in memory that is gone."""
         with self._database.transaction() as cursor:
             cursor.execute(
-                f"{_JOBS} WHERE j.state = %s ORDER BY j.account_id, j.id FOR UPDATE",
+                f"{JOBS} WHERE j.state = %s ORDER BY j.account_id, j.id FOR UPDATE",
                 (State.PUBLISHED,),
             )
             for row in cursor.fetchall():
-                _save(cursor, jobs.reopened(_job(row), now))
+                save(cursor, jobs.reopened(job_of(row), now))
 
     def record(self, answer: Answer, now: Micros) -> bool:
         """Take an answer; return False when it changes nothing: settled, late, or of no job.
@@ -140,23 +137,26 @@ class JobStore:
         """
         with self._database.transaction() as cursor:
             lock_accounts(cursor, [answer.account_id])
-            job = _locked(cursor, answer.account_id, answer.job_id)
-            if job is None:
-                return False
-            _check_image(cursor, job, answer.ami_id)
-            if isinstance(answer.outcome, Failure):
-                return _settle(cursor, jobs.failed(job, answer.attempt, answer.outcome, now))
-            if not _settle(cursor, jobs.found(job, now)):
-                return False
-            recorded_at = next_recorded_at(cursor, job.account_id, now)
-            reclassify(cursor, job.account_id, [job.image_id], recorded_at, answer.outcome)
-            return True
+            settled = take(cursor, answer, now, self._patience)
+        return self._tell(settled)
 
     def bury(self, account_id: int, job_id: int, attempt: int, reason: str, now: Micros) -> bool:
         """Give a job up whose message went to the dead queue; return False if nothing changes."""
         with self._database.transaction() as cursor:
-            job = _locked(cursor, account_id, job_id)
-            return job is not None and _settle(cursor, jobs.buried(job, attempt, reason, now))
+            settled = bury(cursor, account_id, job_id, attempt, reason, now)
+        return self._tell(settled)
+
+    def set_aside(self, item: Aside, answered: Attempt | None, now: Micros) -> int:
+        """Keep a message in quarantine that could not be taken, and return its id there.
+
+        With the attempt that it answers, if that can be told, so that it is tried again.
+        """
+        with self._database.transaction() as cursor:
+            if answered is not None:
+                lock_accounts(cursor, [answered.account_id])
+            kept, settled = set_aside(cursor, item, answered, now, self._patience)
+        self._tell(settled)
+        return kept
 
     def inspections(
         self, account_id: int, owner: int, state: State | None, before: Key | None, limit: int
@@ -185,28 +185,59 @@ class JobStore:
         """Give these jobs (none named: all of the account that are dead) a new round of attempts.
 
         All or none. Raises NotFound for an account or a job that is not there, and
-        FailedPrecondition for one that is not dead.
+        FailedPrecondition for one that is under way or has its finding.
         """
         with self._database.transaction() as cursor:
             visible_account(cursor, account_id, owner)
             cursor.execute(
-                f"{_JOBS} WHERE j.account_id = %s AND CASE WHEN %s THEN j.id = ANY(%s)"
+                f"{JOBS} WHERE j.account_id = %s AND CASE WHEN %s THEN j.id = ANY(%s)"
                 " ELSE j.state = %s END ORDER BY j.id FOR UPDATE",
                 (account_id, bool(ids), list(ids), State.DEAD),
             )
-            found = [_job(row) for row in cursor.fetchall()]
+            found = [job_of(row) for row in cursor.fetchall()]
             if missing := set(ids) - {job.id for job in found}:
                 raise NotFound(
                     f"There is no inspection {min(missing)} in this account.",
                     reason="INSPECTION_NOT_FOUND",
                 )
             for job in found:
-                _save(cursor, jobs.redriven(job, author.at))
+                save(cursor, jobs.redriven(job, author.at))
             shown = inspections_of(cursor, account_id, [job.image_id for job in found])
             for job in found:
                 ami_id = shown[job.image_id].ami_id
                 audit.record(cursor, author, account_id, "inspection.redriven", ami_id, job.reason)
-            return [shown[job.image_id] for job in found]
+        for job in found:
+            self._log.info(
+                "inspection.redriven",
+                account=account_id,
+                job=job.id,
+                image=shown[job.image_id].ami_id,
+                reason=job.reason,
+                actor=author.actor,
+            )
+        return [shown[job.image_id] for job in found]
+
+    def _room(self, cursor: Cursor, now: Micros) -> int:
+        """Return how many jobs may still be handed out."""
+        cursor.execute(_OUT, (now, self._patience.out))
+        (out,) = cursor.fetchone() or (0,)
+        return self._patience.out - int(out)
+
+    def _tell(self, settled: Settled | None) -> bool:
+        """Log how a job ended without a finding; say whether anything was settled."""
+        if settled is None:
+            return False
+        job = settled.job
+        told = {"account": job.account_id, "job": job.id, "image": settled.ami_id}
+        if job.state is State.DEAD:
+            self._log.warning("inspection.given_up", **told, reason=job.reason)
+        elif job.state is State.RETRY:
+            self._log.info(
+                "inspection.again_later", **told, attempt=job.attempts, reason=job.reason
+            )
+        elif not jobs.has_finding(job):
+            self._log.warning("inspection.unreadable", **told, reason=job.reason)
+        return True
 
 
 def _due(cursor: Cursor, now: Micros, limit: int) -> list[tuple[Job, Order]]:
@@ -215,48 +246,9 @@ def _due(cursor: Cursor, now: Micros, limit: int) -> list[tuple[Job, Order]]:
     )
     due = []
     for row in cursor.fetchall():
-        job = _job(row[:9])
-        due.append((job, Order(job.id, job.attempts + 1, job.account_id, *row[9:])))
+        job = job_of(row)
+        due.append((job, Order(job.id, job.attempts + 1, job.account_id, *row[WIDTH:])))
     return due
-
-
-def _locked(cursor: Cursor, account_id: int, job_id: int) -> Job | None:
-    cursor.execute(
-        f"{_JOBS} WHERE j.account_id = %s AND j.id = %s FOR UPDATE",
-        (account_id, job_id),
-    )
-    row = cursor.fetchone()
-    return None if row is None else _job(row)
-
-
-def _check_image(cursor: Cursor, job: Job, ami_id: str) -> None:
-    cursor.execute(
-        "SELECT 1 FROM image WHERE account_id = %s AND image_id = %s AND ami_id = %s",
-        (job.account_id, job.image_id, ami_id),
-    )
-    if cursor.fetchone() is None:
-        raise NotFound(f"Job {job.id} is not for the image {ami_id}.", reason="IMAGE_NOT_FOUND")
-
-
-def _settle(cursor: Cursor, job: Job | None) -> bool:
-    if job is not None:
-        _save(cursor, job)
-    return job is not None
-
-
-def _save(cursor: Cursor, job: Job) -> None:
-    cursor.execute(
-        _SAVE,
-        (
-            *(job.state.value, job.attempts, job.round_start, job.reason),
-            *(job.updated_at, job.due_at, job.account_id, job.id),
-        ),
-    )
-
-
-def _job(row: Sequence[object]) -> Job:
-    account_id, number, image_id, state, *rest = row
-    return Job(account_id, number, image_id, State(state), *rest)  # type: ignore[arg-type] # of SQL
 
 
 def _shown(row: Sequence[object]) -> Inspection:

@@ -13,13 +13,7 @@ from libs.common.instants import Micros, to_micros
 from libs.common.workers import Worker
 from services.accounts.inspection_convert import order_to_message
 from services.accounts.job_store import JobStore
-from services.accounts.jobs import MINUTE, Order
-
-LEASE: Micros = 60 * MINUTE
-"""How long an inspector may take to answer before a job is published again.
-
-An inspection ends within 10 minutes; the rest is for those that wait in the queue before it.
-"""
+from services.accounts.jobs import Order
 
 POLL_SECONDS = 5.0
 LONGEST_WAIT_SECONDS = 30.0
@@ -40,14 +34,12 @@ class Relay:
         broker: Broker,
         clock: Clock,
         *,
-        lease: Micros = LEASE,
         poll_seconds: float = POLL_SECONDS,
     ) -> None:
-        """Take the lease that a published job has, and the longest wait between two looks."""
+        """Take the longest wait between two looks, while nothing fails."""
         self._store = store
         self._broker = broker
         self._clock = clock
-        self._lease = lease
         self._poll_seconds = poll_seconds
         self._wake = Event()
         self._worker = Worker("inspection-relay", self._run)
@@ -96,7 +88,7 @@ class Relay:
             if self._forgotten:
                 self._store.reopen(self._now())
                 self._forgotten = False
-            while dealt := self._store.publish_due(self._publish, self._now(), self._lease, BATCH):
+            while dealt := self._store.publish_due(self._publish, self._now(), BATCH):
                 published += dealt
                 if stop.is_set():
                     break

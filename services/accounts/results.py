@@ -1,6 +1,7 @@
 """The consumers of what inspectors answer, and of jobs that inspectors could not survive."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from threading import Event
@@ -24,9 +25,13 @@ from libs.common.workers import Worker
 from services.accounts.inspection_convert import (
     Unreadable,
     answer_from_message,
+    aside_from_message,
+    attempt_from_message,
     job_from_message,
+    text_of,
 )
 from services.accounts.job_store import JobStore
+from services.accounts.jobs import Attempt
 
 PREFETCH = 4
 FIRST_WAIT = timedelta(milliseconds=200)
@@ -38,9 +43,10 @@ _PASSING = (Unavailable, Aborted, DeadlineExceeded)
 class Results:
     """Records answers and dead jobs; a message is acknowledged once that is committed.
 
-    What comes twice, late, or for a job that is gone changes nothing. What cannot be read goes to
-    the dead queue with its reason; the job's lease then brings another attempt. While the database
-    is away a message is kept, and tried again, instead of wearing out its deliveries.
+    What comes twice, late, or for a job that is gone changes nothing. What cannot be taken goes to
+    the dead queue with its reason, and from there into quarantine, where it can be looked at; the
+    attempt that it answers counts as a passing failure, so that its job is tried again. While the
+    database is away a message is kept, and tried again, instead of wearing out its deliveries.
     """
 
     def __init__(self, store: JobStore, broker: Broker, clock: Clock) -> None:
@@ -50,12 +56,14 @@ class Results:
         self._log = structlog.get_logger()
 
     def workers(self) -> list[Worker]:
-        """Return the workers that consume both queues; who calls starts and stops them."""
+        """Return the workers that consume the queues; who calls starts and stops them."""
         return [
-            Worker("inspection-results", partial(self._consume, INSPECTION_RESULTS, self.answer)),
-            Worker(
-                "inspection-dead-jobs", partial(self._consume, dead(INSPECTION_JOBS), self.bury)
-            ),
+            Worker(name, partial(self._consume, queue, handler))
+            for name, queue, handler in (
+                ("inspection-results", INSPECTION_RESULTS, self.answer),
+                ("inspection-dead-jobs", dead(INSPECTION_JOBS), self.bury),
+                ("inspection-dead-results", dead(INSPECTION_RESULTS), self.set_aside),
+            )
         ]
 
     def answer(self, message: Message) -> None:
@@ -66,27 +74,54 @@ class Results:
         except (Unreadable, NotFound) as error:
             raise DeadLetter(str(error)) from None
         self._log.info(
-            "inspection.answered", job=answer.job_id, attempt=answer.attempt, counted=counted
+            "inspection.answered",
+            account=answer.account_id,
+            job=answer.job_id,
+            attempt=answer.attempt,
+            image=answer.ami_id,
+            counted=counted,
         )
 
     def bury(self, message: Message) -> None:
         """Give up the job whose message is in the dead queue."""
-        reason = dead_reason(message)
+        reason = text_of(dead_reason(message))
         try:
             job = job_from_message(message)
         except Unreadable as error:
             # It came from somewhere else than a relay, so there is no job that waits for it.
-            self._log.error(
-                "inspection.dead_message_unreadable",
-                why=str(error),
-                reason=reason,
-                message_id=message.message_id,
-                body=message.body[:200].hex(),
-            )
+            self._keep(INSPECTION_JOBS, message, str(error))
             return
         counted = self._store.bury(job.account_id, job.job_id, job.attempt, reason, self._now())
         self._log.warning(
-            "inspection.buried", job=job.job_id, attempt=job.attempt, why=reason, counted=counted
+            "inspection.buried",
+            account=job.account_id,
+            job=job.job_id,
+            attempt=job.attempt,
+            image=job.image_id,
+            reason=reason,
+            counted=counted,
+        )
+
+    def set_aside(self, message: Message) -> None:
+        """Keep an answer in quarantine that could not be taken, and have its job tried again."""
+        self._keep(INSPECTION_RESULTS, message, "", attempt_from_message(message))
+
+    def _keep(
+        self, queue: str, message: Message, why: str, answered: Attempt | None = None
+    ) -> None:
+        aside = aside_from_message(queue, message)
+        if why:
+            aside = replace(aside, reason=f"{why}; {aside.reason}")
+        kept = self._store.set_aside(aside, answered, self._now())
+        self._log.error(
+            "inspection.message_set_aside",
+            queue=queue,
+            message_id=message.message_id,
+            account=answered.account_id if answered else 0,
+            job=answered.job_id if answered else 0,
+            image=answered.ami_id if answered else "",
+            reason=aside.reason,
+            quarantine=kept,
         )
 
     def _consume(self, queue: str, handler: Callable[[Message], None], stop: Event) -> None:

@@ -11,7 +11,7 @@ from libs.common.broker import (
     INSPECTION_RESULTS,
     REQUEST_ID,
     Broker,
-    BrokerUnavailable,
+    BrokerError,
     DeadLetter,
     Message,
     Requeue,
@@ -68,7 +68,7 @@ class JobWorker:
         while True:
             try:
                 self._broker.publish(INSPECTION_RESULTS, answer)
-            except BrokerUnavailable as error:
+            except BrokerError as error:
                 structlog.get_logger().warning("inspection.result_waits", why=str(error))
                 if stop.wait(_PAUSE):
                     raise Requeue("the inspector stops, and its result is not confirmed") from error

@@ -15,13 +15,12 @@ from services.accounts.billing import LicenseModel
 from services.accounts.classification import Authority, Evidence, Installed, Strength, Syspurpose
 from services.accounts.classification_store import reclassify
 from services.accounts.database import Database, lock_accounts, next_recorded_at
-from services.accounts.job_store import Answer, JobStore, want_inspections
-from services.accounts.jobs import Failure, Order, State
+from services.accounts.job_store import JobStore, want_inspections
+from services.accounts.jobs import Answer, Failure, Order, State
 from tests.support.brokers import wait_until
 from tests.support.inspections import EVERYBODY, MINUTES, Outbox
 
 ROOT = Path(__file__).parents[2]
-LEASE = 60 * MINUTES
 RHEL = Installed(
     "rhel",
     "9.4",
@@ -45,14 +44,14 @@ def publish(order):
     print(order.job_id, order.attempt, flush=True)
     sys.stdin.read()
 
-JobStore(Database(sys.argv[1])).publish_due(publish, int(sys.argv[2]), 1, 20)
+JobStore(Database(sys.argv[1])).publish_due(publish, int(sys.argv[2]), 20)
 """
 
 
 def published(outbox: Outbox) -> list[Order]:
     """Publish what is due, and return it."""
     orders: list[Order] = []
-    outbox.store.publish_due(orders.append, outbox.now, LEASE, 100)
+    outbox.store.publish_due(orders.append, outbox.now, 100)
     return orders
 
 
@@ -114,7 +113,7 @@ def test_two_relays_publish_each_job_once_per_lease(outbox: Outbox) -> None:
         assert leave.wait(30)
 
     relay = threading.Thread(
-        target=outbox.store.publish_due, args=(slowly, outbox.now, LEASE, 4), daemon=True
+        target=outbox.store.publish_due, args=(slowly, outbox.now, 4), daemon=True
     )
     relay.start()
     assert holding.wait(30)
@@ -169,7 +168,7 @@ def test_what_was_published_before_the_broker_went_away_is_noted(outbox: Outbox)
         sent.append(order)
 
     with pytest.raises(BrokerUnavailable):
-        outbox.store.publish_due(one_only, outbox.now, LEASE, 10)
+        outbox.store.publish_due(one_only, outbox.now, 10)
     assert [order.ami_id for order in sent] == ["ami-0"]
     assert [order.ami_id for order in published(outbox)] == ["ami-1", "ami-2"]
 
@@ -200,7 +199,9 @@ def test_a_lease_that_is_over_brings_another_attempt_five_times_in_all(outbox: O
     assert attempts == [1, 2, 3, 4, 5]
     inspection = outbox.inspection(image)
     assert (inspection.state, inspection.attempts, inspection.due_at) == (State.DEAD, 5, 0)
-    assert "No inspector answered attempt 5 in time." in inspection.reason
+    assert inspection.reason.startswith(
+        "No inspector answered 5 attempts, each within 60 min. Is one running,"
+    )
 
 
 def test_a_finding_is_stored_with_its_evidence_and_its_time(outbox: Outbox) -> None:
@@ -325,7 +326,7 @@ def test_an_answer_about_another_image_is_refused(outbox: Outbox) -> None:
     outbox.image("ami-1")
     image = outbox.image("ami-2")
     order = next(each for each in published(outbox) if each.ami_id == "ami-2")
-    with pytest.raises(NotFound, match=r"is not for the image ami-1"):
+    with pytest.raises(NotFound, match=r"is for the image ami-2, not for 'ami-1'"):
         outbox.store.record(Answer(order.job_id, 1, outbox.account_id, "ami-1", RHEL), outbox.now)
     assert outbox.inspection(image).state is State.PUBLISHED
 
@@ -356,7 +357,7 @@ def test_what_one_transaction_learns_of_an_image_is_one_row(outbox: Outbox) -> N
         recorded_at = next_recorded_at(cursor, outbox.account_id, outbox.now)
         for code in ("RunInstances:000g", "RunInstances:0010"):
             cursor.execute("UPDATE image SET usage_operation = %s", (code,))
-            reclassify(cursor, outbox.account_id, [image], recorded_at)
+            reclassify(cursor, outbox.account_id, [image], Author("service:scanner", recorded_at))
     assert outbox.classified(image).distribution == "rhel"
     assert outbox.rows(image) == 2
 
@@ -369,7 +370,7 @@ def describe(outbox: Outbox, image: int, usage_operation: str) -> None:
             "UPDATE image SET usage_operation = %s WHERE image_id = %s", (usage_operation, image)
         )
         recorded_at = next_recorded_at(cursor, outbox.account_id, outbox.now)
-        reclassify(cursor, outbox.account_id, [image], recorded_at)
+        reclassify(cursor, outbox.account_id, [image], Author("service:scanner", recorded_at))
 
 
 def test_a_buried_job_is_dead_and_a_redrive_gives_it_a_new_attempt(outbox: Outbox) -> None:
@@ -390,7 +391,10 @@ def test_a_buried_job_is_dead_and_a_redrive_gives_it_a_new_attempt(outbox: Outbo
                 "ada",
                 "inspection.redriven",
                 "ami-1",
-                "The inspection was given up: delivered 6 times",
+                (
+                    "The inspection was given up: delivered 6 times. The inspectors' logs of job"
+                    f" {order.job_id}, attempt 1, say more. Redrive when the cause is gone."
+                ),
             )
         ]
 

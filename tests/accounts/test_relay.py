@@ -1,10 +1,6 @@
 """Inspection jobs out to inspectors and their answers back, through both brokers."""
 
 import contextlib
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass, field
 
 import pytest
 from structlog.testing import capture_logs
@@ -16,18 +12,14 @@ from libs.common.broker import (
     LIMIT_REACHED,
     Broker,
     Message,
-    dead,
-    dead_reason,
 )
 from libs.common.broker_memory import MemoryBroker
-from libs.common.broker_rabbitmq import RabbitBroker
 from libs.common.embedded_postgres import EmbeddedPostgres
 from services.accounts.audit import Author
 from services.accounts.database import Database
 from services.accounts.jobs import State
-from services.accounts.relay import Relay
-from services.accounts.results import Results
-from tests.support.brokers import SECONDS, Inbox, consuming, empty, wait_until
+from tests.support.brokers import Inbox, consuming, wait_until
+from tests.support.inspecting import NEVER, Inspector, accounts, quarantined
 from tests.support.inspections import (
     EVERYBODY,
     Outbox,
@@ -37,43 +29,6 @@ from tests.support.inspections import (
     outbox_in,
     result_message,
 )
-from tests.support.rabbitmq import RabbitNode
-
-NEVER = 3600.0
-
-Respond = Callable[[inspection_pb2.InspectionJob], list[Message]]
-
-
-@dataclass
-class Inspector:
-    """Handles jobs as an inspector does: publishes its results, then acknowledges the job."""
-
-    broker: Broker
-    respond: Respond = lambda job: [found(job)]
-    jobs: list[inspection_pb2.InspectionJob] = field(default_factory=list)
-
-    def __call__(self, message: Message) -> None:
-        """Inspect."""
-        job = job_of(message)
-        self.jobs.append(job)
-        for result in self.respond(job):
-            self.broker.publish(INSPECTION_RESULTS, result)
-
-    def attempts(self) -> list[tuple[str, int]]:
-        """List the images and attempts that it was given."""
-        return sorted((job.image_id, job.attempt) for job in self.jobs)
-
-
-@contextlib.contextmanager
-def accounts(outbox: Outbox, broker: Broker, poll_seconds: float = 0.1) -> Iterator[Relay]:
-    """Run the relay and the consumers of accounts."""
-    with ExitStack() as stack:
-        relay = stack.enter_context(
-            Relay(outbox.store, broker, outbox.clock, poll_seconds=poll_seconds)
-        )
-        for worker in Results(outbox.store, broker, outbox.clock).workers():
-            stack.enter_context(worker)
-        yield relay
 
 
 def test_a_job_goes_out_and_its_finding_comes_back(
@@ -184,19 +139,21 @@ def test_an_answer_that_comes_three_times_counts_once(
 def test_a_result_that_cannot_be_read_stops_nothing(
     outbox: Outbox, inspection_broker: Broker, bad: Message, why: str
 ) -> None:
-    """It goes to the dead queue with a reason, and the next result is recorded."""
+    """It is kept in quarantine with a reason, and the next result is recorded."""
     image = outbox.image("ami-1")
-    graveyard = Inbox()
     inspector = Inspector(inspection_broker, lambda job: [bad, found(job)])
     with (
         accounts(outbox, inspection_broker),
         consuming(inspection_broker, INSPECTION_JOBS, inspector),
-        consuming(inspection_broker, dead(INSPECTION_RESULTS), graveyard),
     ):
-        buried = graveyard.next()
+        wait_until(lambda: len(quarantined(outbox.database)) == 1)
         wait_until(lambda: outbox.inspection(image).state is State.DONE)
-    assert (buried.type, buried.body) == (bad.type, bad.body)
-    assert why in dead_reason(buried)
+    (kept,) = quarantined(outbox.database)
+    assert kept.content == bad.body
+    assert kept.origin == (
+        f"inspection.results: message {bad.message_id!r} of the type {bad.type!r}"
+    )
+    assert why in kept.reason
 
 
 def test_results_for_jobs_that_are_gone_stop_nothing(
@@ -206,14 +163,12 @@ def test_results_for_jobs_that_are_gone_stop_nothing(
     gone = inspection_pb2.InspectionJob(job_id=4711, attempt=1, account_id=4711, image_id="ami-9")
     image = outbox.image("ami-1")
     inspector = Inspector(inspection_broker, lambda job: [found(gone), failed(gone), found(job)])
-    graveyard = Inbox()
     with (
         accounts(outbox, inspection_broker),
         consuming(inspection_broker, INSPECTION_JOBS, inspector),
-        consuming(inspection_broker, dead(INSPECTION_RESULTS), graveyard),
     ):
         wait_until(lambda: outbox.inspection(image).state is State.DONE)
-    assert graveyard.received.empty()
+    assert quarantined(outbox.database) == []
 
 
 def test_a_job_that_kills_its_workers_dies_while_the_others_go_on(
@@ -236,31 +191,15 @@ def test_a_job_that_kills_its_workers_dies_while_the_others_go_on(
     ):
         wait_until(lambda: outbox.inspection(poison).state is State.DEAD)
         wait_until(lambda: {outbox.inspection(one).state for one in others} == {State.DONE})
-        assert outbox.inspection(poison).reason == f"The inspection was given up: {LIMIT_REACHED}"
+        assert outbox.inspection(poison).reason.startswith(
+            f"The inspection was given up: {LIMIT_REACHED}. The inspectors' logs of job "
+        )
         assert inspector.attempts().count(("ami-poison", 1)) == 6
         poisonous = False
         outbox.store.redrive(outbox.account_id, EVERYBODY, [], Author("ada", outbox.now))
         relay.wake()
         wait_until(lambda: outbox.inspection(poison).state is State.DONE)
     assert inspector.attempts().count(("ami-poison", 2)) == 1
-
-
-def test_something_else_in_the_dead_queue_stops_nothing(
-    outbox: Outbox, inspection_broker: Broker
-) -> None:
-    """A message that no relay sent is logged and taken away; the job after it is given up."""
-    image = outbox.image("ami-1")
-    inbox = Inbox()
-    with (
-        accounts(outbox, inspection_broker),
-        consuming(inspection_broker, INSPECTION_JOBS, inbox),
-    ):
-        message = inbox.next()
-        inspection_broker.publish(
-            dead(INSPECTION_JOBS), Message("something.Else", "bad", b"\0", {})
-        )
-        inspection_broker.publish(dead(INSPECTION_JOBS), message)
-        wait_until(lambda: outbox.inspection(image).state is State.DEAD)
 
 
 def test_while_the_broker_is_away_jobs_wait_and_health_says_so(outbox: Outbox) -> None:
@@ -290,34 +229,6 @@ def test_a_new_process_publishes_what_the_memory_of_the_old_one_held(outbox: Out
         consuming(second, INSPECTION_JOBS, inspector_of_second),
     ):
         assert job_of(inspector_of_second.next()).attempt == 1
-
-
-@pytest.mark.rabbitmq
-def test_a_killed_rabbitmq_loses_no_inspection(outbox: Outbox, rabbit_node: RabbitNode) -> None:
-    """Killed with -9 in the middle of forty, started again: all forty are found, each once."""
-    images = [outbox.image(f"ami-{number}") for number in range(40)]
-    underway, go_on = threading.Event(), threading.Event()
-
-    def slow_at_first(job: inspection_pb2.InspectionJob) -> list[Message]:
-        if len(inspector.jobs) == 10:
-            underway.set()
-            assert go_on.wait(SECONDS)
-        return [found(job)]
-
-    with RabbitBroker(rabbit_node.url, requeue_wait=0.0) as broker:
-        wait_until(broker.healthy)
-        empty(rabbit_node.url)
-        for queue in (INSPECTION_JOBS, INSPECTION_RESULTS):
-            rabbit_node.wait_until_saved(queue)
-        inspector = Inspector(broker, slow_at_first)
-        with accounts(outbox, broker), consuming(broker, INSPECTION_JOBS, inspector, prefetch=2):
-            assert underway.wait(SECONDS)
-            rabbit_node.kill()
-            go_on.set()
-            rabbit_node.start()
-            wait_until(lambda: {outbox.inspection(image).state for image in images} == {State.DONE})
-    assert {outbox.rows(image) for image in images} == {2}
-    empty(rabbit_node.url)
 
 
 def test_an_answer_survives_a_killed_database(private_postgres: EmbeddedPostgres) -> None:

@@ -201,6 +201,64 @@ def test_a_dead_message_is_never_dropped(broker: Broker, queue: str) -> None:
         assert [one.message_id for one in graveyard.take(10)] == ["m-1"] * 10
 
 
+def test_a_dead_message_keeps_its_reason_however_often_it_comes(broker: Broker, queue: str) -> None:
+    """A consumer of the dead queue that fails on it twice reads the same words the third time."""
+
+    def refuses(_: Message) -> None:
+        raise DeadLetter("it cannot be parsed")
+
+    failures = iter([ValueError("a bug"), Requeue("later")])
+
+    def fails_twice(_: Message) -> None:
+        if this := next(failures, None):
+            raise this
+
+    graveyard = Inbox(fails_twice)
+    broker.publish(queue, message("m-1"))
+    with consuming(broker, queue, refuses), consuming(broker, dead(queue), graveyard):
+        buried = graveyard.take(3)
+    assert {dead_reason(each) for each in buried} == {"it cannot be parsed"}
+
+
+def test_failed_deliveries_count_whoever_has_the_message(broker: Broker, queue: str) -> None:
+    """Three by one consumer and the rest by the next: after six in all it is in the dead queue."""
+
+    def fails(_: Message) -> None:
+        raise ValueError("it kills me")
+
+    first, second, graveyard = Inbox(fails), Inbox(fails), Inbox()
+    broker.publish(queue, message("poison"))
+    with consuming(broker, queue, first) as stop:
+        first.take(3)
+        stop.set()
+    with consuming(broker, queue, second), consuming(broker, dead(queue), graveyard):
+        assert dead_reason(graveyard.next()) == LIMIT_REACHED
+    # One more that the first took while it was told to stop is given back, and counts.
+    assert 2 <= second.received.qsize() <= 3 - first.received.qsize()
+
+
+def test_a_message_is_buried_also_when_the_handler_of_another_runs(
+    broker: Broker, queue: str
+) -> None:
+    """What is buried waits for nobody: the slow handler beside it still has its message."""
+    leave = threading.Event()
+
+    def slow_or_refuses(received: Message) -> None:
+        if received.message_id == "bad":
+            raise DeadLetter("bad")
+        leave.wait(SECONDS)
+
+    inbox, graveyard = Inbox(slow_or_refuses), Inbox()
+    with (
+        consuming(broker, queue, inbox, prefetch=2),
+        consuming(broker, dead(queue), graveyard),
+    ):
+        broker.publish(queue, message("slow"))
+        broker.publish(queue, message("bad"))
+        assert graveyard.next().message_id == "bad"
+        leave.set()
+
+
 def test_an_undeclared_queue_is_unroutable(broker: Broker, queue: str) -> None:
     """Publishing to a queue that nobody declared raises, and so does consuming from it."""
     with pytest.raises(Unroutable, match=r"nobody\.declared\.this"):
@@ -339,6 +397,32 @@ def test_a_closed_broker_takes_nothing_and_is_not_healthy(make: MakeBroker, queu
     assert not broker.healthy()
     with pytest.raises(BrokerUnavailable):
         broker.publish(queue, message("m-1"))
+
+
+def test_a_broker_that_is_closed_while_a_handler_runs_holds_up_nobody(
+    make: MakeBroker, queue: str
+) -> None:
+    """The handler's own publish raises BrokerUnavailable, and `consume` ends with its `stop`."""
+    begun, closed = threading.Event(), threading.Event()
+    refused: list[Exception] = []
+    broker = make([queue])
+
+    def answers_late(_: Message) -> None:
+        begun.set()
+        assert closed.wait(SECONDS)
+        try:
+            broker.publish(queue, message("answer"))
+        except BrokerUnavailable as error:
+            refused.append(error)
+
+    with broker:
+        broker.publish(queue, message("m-1"))
+        with consuming(broker, queue, answers_late):
+            assert begun.wait(SECONDS)
+            broker.close()
+            closed.set()
+            wait_until(lambda: len(refused) == 1)
+    assert not broker.healthy()
 
 
 def test_an_idle_consumer_ends_when_stopped(broker: Broker, queue: str) -> None:

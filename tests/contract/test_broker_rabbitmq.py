@@ -11,10 +11,12 @@ from uuid import uuid4
 
 import pika
 import pytest
+from pika.exceptions import ChannelClosedByBroker
 
 from libs.common.broker import (
     LIMIT_REACHED,
     BrokerUnavailable,
+    DeadLetter,
     Message,
     dead,
     dead_reason,
@@ -194,7 +196,7 @@ def test_a_broker_without_memory_is_unavailable(
             with pytest.raises(BrokerUnavailable):
                 impatient.publish(queue, message("m-1"))
             wait_until(lambda: not impatient.healthy())
-            with pytest.raises(BrokerUnavailable, match="not reachable"):
+            with pytest.raises(BrokerUnavailable, match="short of memory or disk"):
                 impatient.publish(queue, message("m-2"))
         finally:
             rabbit_node.control("set_vm_memory_high_watermark", "0.4")
@@ -211,6 +213,46 @@ def test_a_queue_declared_otherwise_is_not_used(rabbit_node: RabbitNode, queue: 
         with pytest.raises(BrokerUnavailable):
             broker.publish(queue, message("m-1"))
         assert not broker.healthy()
+
+
+def test_a_deleted_queue_is_declared_again_when_something_is_to_be_put_into_it(
+    rabbit_node: RabbitNode, broker: RabbitBroker, queue: str
+) -> None:
+    """By publish, and by burying: neither the work queue nor its dead queue stays away."""
+    broker.publish(queue, message("lost"))
+    for name in (queue, dead(queue)):
+        delete(rabbit_node, name)
+    broker.publish(queue, message("m-1"))
+
+    def refuses(received: Message) -> None:
+        delete(rabbit_node, dead(queue))
+        raise DeadLetter(f"{received.message_id} is bad")
+
+    graveyard = Inbox()
+    with consuming(broker, queue, refuses):
+        wait_until(lambda: holds(rabbit_node, dead(queue)))
+    with consuming(broker, dead(queue), graveyard):
+        assert dead_reason(graveyard.next()) == "m-1 is bad"
+
+
+def delete(node: RabbitNode, queue: str) -> None:
+    """Delete a queue with all that it holds, as an operator may."""
+    connection = pika.BlockingConnection(pika.URLParameters(node.url))
+    connection.channel().queue_delete(queue)
+    connection.close()
+
+
+def holds(node: RabbitNode, queue: str) -> bool:
+    """Say whether there is such a queue, and a message in it."""
+    connection = pika.BlockingConnection(pika.URLParameters(node.url))
+    try:
+        declared = connection.channel().queue_declare(queue, passive=True)
+    except ChannelClosedByBroker:
+        return False
+    else:
+        return bool(declared.method.message_count)
+    finally:
+        connection.close()
 
 
 def test_messages_and_queues_are_durable(

@@ -18,6 +18,7 @@ from libs.common.broker import (
     Broker,
     BrokerUnavailable,
     Message,
+    Unroutable,
     dead,
     dead_reason,
 )
@@ -197,7 +198,7 @@ def test_what_is_no_job_is_set_aside_with_its_reason(
         assert reason in dead_reason(inbox.next())
 
 
-def test_a_result_waits_for_a_broker_that_is_away(
+def test_a_result_waits_for_a_broker_that_is_away_or_has_no_such_queue(
     inspection_broker: Broker,
     images: Images,
     customer_role: Role,
@@ -206,11 +207,11 @@ def test_a_result_waits_for_a_broker_that_is_away(
     """The disk is not read again for its sake; the result goes out when it can."""
     monkeypatch.setattr(worker, "_PAUSE", 0.01)
     publish = inspection_broker.publish
-    refusals = iter(range(3))
+    refusals = iter([BrokerUnavailable("away"), Unroutable("deleted"), BrokerUnavailable("away")])
 
     def unreliable(queue: str, message: Message) -> None:
-        if queue == INSPECTION_RESULTS and next(refusals, None) is not None:
-            raise BrokerUnavailable("away")
+        if queue == INSPECTION_RESULTS and (refusal := next(refusals, None)) is not None:
+            raise refusal
         publish(queue, message)
 
     monkeypatch.setattr(inspection_broker, "publish", unreliable)
@@ -303,7 +304,6 @@ def test_a_worker_killed_between_result_and_acknowledgement_gives_one_stored_res
             INSPECTION_JOBS, _ordered(order.job_id, outbox.account_id, customer_role, ami_id)
         ),
         outbox.now,
-        60_000_000,
         10,
     )
     died = subprocess.run([sys.executable, "-c", _DYING, rabbit_node.url], check=False, timeout=60)
