@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from libs.common.instants import to_micros
+from services.accounts.audit import Author
 from services.accounts.classification import Installed
 from services.accounts.classification_store import reclassify
 from services.accounts.database import Database
@@ -85,7 +86,8 @@ def fill(database: Database, runs: int, start: datetime, end: datetime) -> None:
         cursor.execute(_FLEET, values)
         for number, (distribution, version) in enumerate(DISTRIBUTIONS):
             images = range(number + 1, IMAGES + 1, len(DISTRIBUTIONS))
-            reclassify(cursor, 1, images, first, Installed(distribution, version))
+            author = Author("service:inspector", first)
+            reclassify(cursor, 1, images, author, Installed(distribution, version))
         cursor.execute(_RUNS, values)
     with database.transaction() as cursor:
         cursor.execute("ANALYZE")
