@@ -8,7 +8,17 @@ from typing import Annotated, Any
 
 import typer
 
-from cli import accounts, inspections, inventory, reporting, scanning, users, variables
+from cli import (
+    accounts,
+    auditing,
+    inspections,
+    inventory,
+    overrides,
+    reporting,
+    scanning,
+    users,
+    variables,
+)
 from cli.connection import Connections
 from cli.exits import CommandError, Exit
 from cli.running import demo, down, up
@@ -37,6 +47,8 @@ def application() -> typer.Typer:
     app.command("report")(reporting.report)
     app.add_typer(inventory.inventory, name="inventory")
     app.add_typer(inspections.inspections, name="inspections")
+    app.add_typer(overrides.overrides, name="override")
+    app.command("audit")(auditing.audit)
     app.command("config")(variables.show)
     return app
 

@@ -11,6 +11,7 @@ from rich.table import Table
 from cli.connection import CALL, LARGEST_ID, Connections
 from cli.exits import CommandError, Exit
 from cli.output import Column, Format, FormatOption, Output, hours, instant, table_of
+from cli.times import AsOfOption, as_of, instant_of, zone_of
 from cloudigrade.reports.v1.reports_pb2 import (
     Bucket,
     Dimension,
@@ -39,7 +40,9 @@ def report(
     start: Annotated[
         str, typer.Option(help="The window's start: 2026-11-01, or with a time.")
     ] = "",
-    end: Annotated[str, typer.Option(help="The window's end, which is not in it; now.")] = "",
+    end: Annotated[
+        str, typer.Option(help="The window's end, which is not in it; --as-of or now.")
+    ] = "",
     last: Annotated[str, typer.Option(help="Instead of --start: 12h, 30d, 4w up to the end.")] = "",
     by: Annotated[
         list[str] | None,
@@ -54,11 +57,13 @@ def report(
     distribution: Annotated[
         list[str] | None, typer.Option(help="Only this distribution, such as rhel.")
     ] = None,
+    known: AsOfOption = "",
     output: FormatOption = Format.AUTO,
 ) -> None:
     """Report how long each distribution ran in a window of time."""
     connections: Connections = context.obj
-    begin, until = window(start, end, last, zone, connections.clock.now())
+    asked = as_of(known, zone)
+    begin, until = window(start, end, last, zone, asked or connections.clock.now())
     request = GetRuntimeRequest(
         start_time=begin,
         end_time=until,
@@ -68,6 +73,7 @@ def report(
         filter=Filter(
             account_ids=account or [], regions=region or [], distributions=distribution or []
         ),
+        as_of=asked,
     )
     with connections.errors(connections.config.reports):
         answer = connections.reports().GetRuntime(request, timeout=CALL)
@@ -82,10 +88,10 @@ def window(start: str, end: str, last: str, zone: str, now: datetime) -> tuple[d
     """
     if start and last:
         raise CommandError("--start and --last exclude one another", Exit.USAGE)
-    place = _zone(zone)
-    until = _instant(end, place, "--end") if end else now
+    place = zone_of(zone)
+    until = instant_of(end, place, "--end") if end else now
     if start:
-        return _instant(start, place, "--start"), until
+        return instant_of(start, place, "--start"), until
     match = _SPAN.fullmatch(last or "30d")
     if match is None:
         raise CommandError(f"--last {last!r} is no span; write 12h, 30d or 4w", Exit.USAGE)
@@ -153,24 +159,3 @@ def _chosen(word: str, choices: dict[str, str], option: str) -> str:
     except KeyError:
         known = ", ".join(choices)
         raise CommandError(f"{option} {word!r} is not one of {known}", Exit.USAGE) from None
-
-
-def _zone(name: str) -> ZoneInfo:
-    try:
-        return ZoneInfo(name)
-    # Not found; a path that leads elsewhere; a folder of the database.
-    except (KeyError, ValueError, OSError):
-        raise CommandError(
-            f"--zone {name!r} is no IANA time zone; write it as in Europe/Berlin", Exit.USAGE
-        ) from None
-
-
-def _instant(text: str, zone: ZoneInfo, option: str) -> datetime:
-    try:
-        parsed = datetime.fromisoformat(text)
-        return (parsed if parsed.tzinfo else parsed.replace(tzinfo=zone)).astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise CommandError(
-            f"{option} {text!r} is no time; write 2026-11-01 or 2026-11-01T12:30:00+01:00",
-            Exit.USAGE,
-        ) from None

@@ -1,7 +1,8 @@
 """accounts: the system of record.
 
 `python -m services.accounts` serves; `python -m services.accounts create-admin NAME` makes an admin
-and prints a token, once.
+and prints a token, once; `python -m services.accounts partition --into N` parts the tables by
+account, which is maintenance with the service stopped (docs/scaling.md).
 """
 
 import argparse
@@ -10,6 +11,7 @@ import gc
 import os
 import secrets
 import sys
+from collections.abc import Iterator
 from contextlib import ExitStack
 
 from cloudigrade.accounts.v1 import (
@@ -27,6 +29,7 @@ from cloudigrade.accounts.v1 import (
     schedule_pb2_grpc,
 )
 from libs.common import deadlines, logs
+from libs.common.attempts import Attempts
 from libs.common.broker import Broker
 from libs.common.clock import Clock, SystemClock
 from libs.common.config import ConfigError, StartError, load, one_line_failures, secrets_of
@@ -49,10 +52,13 @@ from services.accounts.bootstrap import create_admin
 from services.accounts.committer import Committer
 from services.accounts.config import AccountsConfig, DatabaseConfig, ProcessConfig
 from services.accounts.database import Database
+from services.accounts.eraser import Eraser
+from services.accounts.erasing import ErasureStore
 from services.accounts.event_batches import Batches
 from services.accounts.event_servicer import EventServicer
 from services.accounts.event_store import EventStore
 from services.accounts.fact_writing import FactWriter
+from services.accounts.history_store import HistoryStore
 from services.accounts.identity_servicer import IdentityServicer
 from services.accounts.identity_store import IdentityStore
 from services.accounts.image_store import ImageStore
@@ -61,6 +67,9 @@ from services.accounts.inventory_store import InventoryStore
 from services.accounts.job_store import JobStore
 from services.accounts.label_store import LabelStore
 from services.accounts.listing_store import ListingStore
+from services.accounts.override_servicer import OverrideServicer
+from services.accounts.override_store import OverrideStore
+from services.accounts.partitioning import partition
 from services.accounts.quarantine_store import QuarantineStore
 from services.accounts.relay import Relay
 from services.accounts.results import Results
@@ -69,18 +78,24 @@ from services.accounts.run_servicer import RunServicer
 from services.accounts.run_store import RunStore
 from services.accounts.schedule_servicer import ScheduleServicer
 from services.accounts.schedule_store import Pace, ScheduleStore
+from services.accounts.type_store import TypeStore
 
 
 def main() -> None:
     """Serve until told to stop, or do what the command line says."""
     parser = argparse.ArgumentParser("python -m services.accounts", description=__doc__)
-    commands = parser.add_subparsers(dest="command", metavar="{create-admin}")
+    commands = parser.add_subparsers(dest="command", metavar="{create-admin,partition}")
     admin = commands.add_parser("create-admin", help="make an admin and print a token, once")
     admin.add_argument("name")
+    parts = commands.add_parser("partition", help="part the tables by account; stop the service")
+    parts.add_argument("--into", type=int, required=True, help="partitions of each table")
     arguments = parser.parse_args()
     with one_line_failures(), ExitStack() as stack:
         if arguments.command == "create-admin":
             sys.stdout.write(f"{make_admin(arguments.name, stack)}\n")
+            return
+        if arguments.command == "partition":
+            sys.stdout.writelines(part(arguments.into, stack))
             return
         config = load(ProcessConfig, os.environ, service="accounts")
         hidden = secrets_of(ProcessConfig, os.environ, service="accounts")
@@ -97,6 +112,18 @@ def make_admin(name: str, stack: ExitStack) -> str:
         return create_admin(IdentityStore(database), name, SystemClock(), secrets.token_bytes)
     except (CloudigradeError, ValueError) as error:
         raise StartError(f"no admin was made: {error}") from None
+
+
+def part(into: int, stack: ExitStack) -> Iterator[str]:
+    """Part the tables by account and yield a line for each; StartError says why not."""
+    logs.configure("accounts", level="warning")
+    database = open_database(load(DatabaseConfig, os.environ), stack)
+    try:
+        parted = partition(database, into)
+    except CloudigradeError as error:
+        raise StartError(f"nothing was parted: {error}") from None
+    for table, rows in parted:
+        yield f"{table}: {rows:,} rows in {into} partitions\n"
 
 
 def serve(
@@ -116,22 +143,24 @@ def serve(
     gc.set_threshold(50_000, 20, 20)
     database = open_database(config.database, stack)
     identities = IdentityStore(database)
+    attempts = Attempts(config.server.attempt_limits, clock)
     labels = LabelStore(database)
-    accounts = AccountStore(database, RunStore(labels).retrack)
-    jobs = JobStore(database)
+    eraser = stack.enter_context(Eraser(ErasureStore(database), batch=config.erase_batch))
+    accounts = AccountStore(database, RunStore(labels).retrack, eraser.wake)
+    jobs = JobStore(database, config.inspections.patience())
     relay = stack.enter_context(Relay(jobs, broker, clock))
     for worker in Results(jobs, broker, clock).workers():
         stack.enter_context(worker)
     schedule = ScheduleStore(database, Pace.of(config.scan_interval, config.lease))
 
-    writer = FactWriter(database, labels, clock)
+    writer = FactWriter(database, labels, clock, relay.wake)
     committer = stack.enter_context(Committer(EventStore(writer).record))
 
     registrations = [
         Registration(
             identity_pb2.DESCRIPTOR.services_by_name["IdentityService"],
             identity_pb2_grpc.add_IdentityServiceServicer_to_server,
-            IdentityServicer(identities, clock, secrets.token_bytes),
+            IdentityServicer(identities, attempts, clock, secrets.token_bytes),
             identity_servicer.ACCESS,
         ),
         Registration(
@@ -144,7 +173,13 @@ def serve(
             inventory_pb2.DESCRIPTOR.services_by_name["InventoryService"],
             inventory_pb2_grpc.add_InventoryServiceServicer_to_server,
             InventoryServicer(
-                InventoryStore(database), ImageStore(database), jobs, clock, relay.wake
+                InventoryStore(database, clock),
+                HistoryStore(database, clock),
+                ImageStore(database, clock),
+                jobs,
+                OverrideServicer(OverrideStore(database, clock), clock),
+                clock,
+                relay.wake,
             ),
             inventory_servicer.ACCESS,
         ),
@@ -159,7 +194,7 @@ def serve(
             events_pb2_grpc.add_EventServiceServicer_to_server,
             EventServicer(
                 Batches(AccountDirectory(database), committer, clock),
-                ListingStore(writer),
+                ListingStore(writer, TypeStore(database, clock)),
                 QuarantineStore(database),
                 clock,
                 relay.wake,
@@ -182,6 +217,7 @@ def serve(
             "broker": lambda: broker.healthy() and relay.healthy(),
         },
         clock=clock,
+        attempts=attempts,
     )
     stack.enter_context(server)
     return server

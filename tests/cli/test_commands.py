@@ -112,6 +112,26 @@ def test_a_token_works_until_it_is_revoked(run: Run) -> None:
     assert (refused.status, refused.error["exit"]) == (4, 4)
 
 
+def test_a_user_changes_role_and_goes(run: Run) -> None:
+    """Member, admin, gone; the log says so, the newest first, and a second deletion is status 3."""
+    name = f"someone-{uuid4()}"
+    run("user", "create", name)
+    assert run("user", "role", name, "admin").answer["role"] == "ROLE_ADMIN"
+    assert run("user", "role", name, "god").status == 2
+    assert run("user", "delete", name).status == 0
+    assert run("user", "delete", name).status == 3
+    told = [each["action"] for each in run("user", "audit").answers if each["subject"] == name]
+    assert told == ["user.deleted", "user.role_changed", "user.created"]
+
+
+def test_the_last_admin_is_told_to_make_another(run: Run) -> None:
+    """Status 5, and what to do, for the only admin who has a token that is good."""
+    refused = run("user", "role", "admin", "member")
+    assert (refused.status, refused.error["exit"]) == (5, 5)
+    assert refused.error["reason"] in {"LAST_ADMIN", "LAST_ADMIN_TOKEN"}
+    assert "first" in refused.error["message"]
+
+
 @pytest.mark.parametrize("what", ["user", "token"])
 def test_a_name_is_not_asked_for_where_nobody_can_answer(run: Run, what: str) -> None:
     """Without a name and without a terminal the command says what to give, with status 2."""
@@ -163,6 +183,41 @@ def test_an_account_is_paused_disabled_and_taken_up_again(run: Run, account: str
         assert (done.status, done.answer["state"]) == (0, f"STATE_{state}")
 
 
+def test_each_change_says_what_becomes_of_the_history(run: Run, account: str) -> None:
+    """A person reads it under the table; a program reads the state."""
+    for words, said in (
+        (["pause", account], "count up to when they were last confirmed"),
+        (["enable", account], "found to have run all through it"),
+        (["disable", account], "What is known stays in reports"),
+        (["enable", account], "scanned again from now on"),
+    ):
+        done = run("account", *words, "--output", "table")
+        assert (done.status, said in " ".join(done.out.split())) == (0, True), words
+
+
+def test_an_account_is_renamed_gets_another_role_and_another_owner(run: Run, member: str) -> None:
+    """Each answers with the account; a role of another AWS account is status 2."""
+    number = f"{uuid4().int % 10**12:012}"
+    added = run("account", "add", f"arn:aws:iam::{number}:role/r").answer
+    assert run("account", "rename", added["id"], "shop").answer["name"] == "shop"
+    new = f"arn:aws:iam::{number}:role/new"
+    assert run("account", "role", added["id"], new).answer["roleArn"] == new
+    other = run("account", "role", added["id"], "arn:aws:iam::999999999999:role/r")
+    assert (other.status, "999999999999" in other.error["message"]) == (2, True)
+    name = run("user", "list").answers[-1]["name"]
+    owner = run("user", "list").answers[-1]["id"]
+    assert run("account", "give", added["id"], name, token=member).status == 4
+    assert run("account", "give", added["id"], name).answer["ownerId"] == owner
+    assert run("account", "show", added["id"], token=member).status == 0
+    deleted = run("user", "delete", name)
+    assert (deleted.status, deleted.error["reason"]) == (5, "USER_OWNS_ACCOUNTS")
+    gone = run("account", "remove", added["id"], "--erase-history", "--output", "table")
+    assert "gone from every report, of the past too" in " ".join(gone.out.split())
+    told = run("user", "audit").answers[0]
+    assert (told["action"], told["subject"]) == ("account.erased", f"account {added['id']}")
+    assert run("user", "delete", name).status == 0
+
+
 def test_a_pending_account_must_be_verified_first(run: Run) -> None:
     """Scanning it is status 5."""
     done = run("scan", pending(run))
@@ -186,6 +241,15 @@ def test_the_inventory_shows_instances_and_images(run: Run, account: str) -> Non
     assert (instance["region"], instance["instanceType"]) == ("eu-west-1", "m5.large")
     [image] = run("inventory", "images", account).answers
     assert image["description"]["imageId"] == instance["imageId"]
+    shown = run("inventory", "image", account, instance["imageId"])
+    assert [each["signal"] for each in shown.answer["classification"]["evidence"]][-2:] == [
+        *("usage-operation", "platform-details"),
+    ]
+    table = run("inventory", "image", account, instance["imageId"], "-o", "table").out
+    assert [line.split()[:2] for line in table.splitlines()][-2:] == [
+        *(["supporting", "usage-operation"], ["supporting", "platform-details"]),
+    ]
+    assert run("inventory", "image", account, "ami-0123456789abcdef0").status == 3
     assert run("inspections", "list", account).status == 0
     assert run("inspections", "redrive", account).status == 0
 
@@ -222,10 +286,79 @@ def test_a_report_is_a_table_for_people(run: Run, account: str) -> None:
     assert "As of " in done.out
 
 
+def test_an_answer_as_of_its_instant_is_given_again(run: Run, account: str) -> None:
+    """The same report for its own asOf; and before yesterday nothing was known of the account."""
+    asked = ("report", *WINDOW, "--account", account)
+    first = run(*asked).answer
+    again = run(*asked, "--as-of", first["asOf"])
+    assert again.status == 0, again.err
+    assert again.answer == first
+    before = f"{YESTERDAY - timedelta(days=1):%Y-%m-%d}"
+    assert run(*asked, "--as-of", before).answer["totals"][0]["measures"]["runtime"] == {
+        "seconds": "0",
+        "nanos": 0,
+    }
+    assert run("inventory", "instances", account, "--as-of", before).answers == []
+    assert run("inventory", "images", account, "--as-of", before).answers == []
+
+
+@pytest.mark.parametrize("command", [("report",), ("inventory", "instances", "1")])
+def test_an_as_of_that_is_no_time_is_named(run: Run, command: tuple[str, ...]) -> None:
+    """The error says which option is wrong, and the exit status is that of wrong usage."""
+    done = run(*command, "--as-of", "yesterday")
+    assert done.status == 2
+    assert "--as-of 'yesterday'" in done.err
+
+
+def test_an_override_changes_a_report_until_it_is_withdrawn(run: Run, account: str) -> None:
+    """On from 10:00 to 12:15, Oracle Linux from 11:00 on: 75 minutes, and none once withdrawn."""
+
+    def seconds() -> int:
+        report = run("report", *WINDOW, "--account", account, "--distribution", "ol")
+        return sum(int(row["measures"]["runtime"]["seconds"]) for row in report.answer["rows"])
+
+    [instance] = run("inventory", "instances", account).answers
+    since = f"{YESTERDAY + timedelta(hours=12):%Y-%m-%dT%H:%M}"
+    said = run(
+        *("override", "create", account, instance["instanceId"], "--distribution", "ol"),
+        *("--version", "9.4", "--product", "sap", "--license", "byos", "--reason", "converted"),
+        *("--from", since, "--zone", "Africa/Lagos"),
+    )
+    assert said.status == 0, said.err
+    assert said.answer["effectiveTime"] == f"{YESTERDAY + timedelta(hours=11):%Y-%m-%dT%H:%M:%SZ}"
+    assert (said.answer["licenseModel"], said.answer["products"]) == (
+        "LICENSE_MODEL_BYOS",
+        ["sap"],
+    )
+    assert seconds() == 75 * 60
+    number, day = said.answer["id"], f"{YESTERDAY:%Y-%m-%d}"
+    changed = run("audit", account, "--affecting", day).answers
+    assert [each["action"] for each in changed if each["subject"] == instance["instanceId"]] == [
+        "override.created"
+    ]
+    table = run("override", "list", account, "-o", "table").out
+    assert "ol 9.4 sap (byos)" in " ".join(table.split())
+    gone = run("override", "withdraw", account, number, "--reason", "it was another one")
+    assert gone.answer["withdrawReason"] == "it was another one"
+    assert run("override", "list", account).answers == [gone.answer]
+    assert seconds() == 0
+    assert run("override", "withdraw", account, "999999").status == 3
+
+
+def test_the_audit_log_is_asked_about_a_day(run: Run, account: str) -> None:
+    """What changed no report of that day is left out; without a day all is there."""
+    every = [each["action"] for each in run("audit", account).answers]
+    assert {"account.created", "account.verified"} <= set(every)
+    assert run("audit", account, "--affecting", "2001-01-01").answers == []
+    span = "2001-01-01..2001-01-03T12:00"
+    assert run("audit", account, "--affecting", span, "--zone", "Asia/Tokyo").answers == []
+
+
 @pytest.mark.parametrize(
     "words",
     [
         ["user", "list"],
+        ["user", "audit"],
         ["token", "list"],
         ["account", "list"],
         ["account", "show", "{account}"],
@@ -233,6 +366,7 @@ def test_a_report_is_a_table_for_people(run: Run, account: str) -> None:
         ["inventory", "instances", "{account}"],
         ["inventory", "images", "{account}"],
         ["inspections", "list", "{account}"],
+        ["audit", "{account}"],
         ["scan", "{account}"],
         ["config"],
     ],
@@ -260,6 +394,15 @@ def test_every_answer_is_a_table_too(run: Run, account: str, words: list[str]) -
         (["token", "create", "x", "--days", "0"], "--days"),
         (["user", "create", "x", "--role", "god"], "--role"),
         (["inspections", "redrive", "1", LARGE], "ids"),
+        (["override", "create", "1", "web", "--reason", "x"], "ami-"),
+        (["override", "create", "1", "ami-1", "--reason", "x", "--license", "mine"], "--license"),
+        (["override", "create", "1", "ami-1", "--reason", "x", "--from", "noon"], "--from"),
+        (["override", "create", "1", "ami-1", "--reason", "x"], "override.image_id"),
+        (["override", "create", "1", "ami-1", "--distribution", "rhel"], "--reason"),
+        (["override", "withdraw", "1", "0"], "id"),
+        (["audit", "1", "--affecting", "yesterday"], "--affecting"),
+        (["audit", "1", "--affecting", "2026-01-02..2026-01-01"], "--affecting"),
+        (["audit", "1", "--affecting", "2026-01-01..9"], "--affecting"),
         (["report", "--account", LARGE], "--account"),
         (["report", "--start", "2026-12-02", "--end", "2026-12-01"], "end_time"),
         (["report", "--start", "2026-12-01", "--end", "2026-12-01"], "end_time"),
