@@ -226,7 +226,11 @@ def remove(
     context: typer.Context,
     account: AccountArgument,
     keep_history: Annotated[
-        bool, typer.Option("--keep-history", help="Reports keep what is known up to now.")
+        bool,
+        typer.Option(
+            "--keep-history",
+            help="Reports keep what is known up to now; one that was never verified is erased.",
+        ),
     ] = False,
     erase_history: Annotated[
         bool, typer.Option("--erase-history", help="What is known is gone for good.")
@@ -237,15 +241,18 @@ def remove(
     if keep_history == erase_history:
         raise CommandError("say either --keep-history or --erase-history", Exit.USAGE)
     connections: Connections = context.obj
+    stub = connections.accounts()
     history = History.HISTORY_KEEP if keep_history else History.HISTORY_ERASE
     with connections.errors(connections.config.accounts):
-        answer = connections.accounts().DeleteCloudAccount(
+        old = stub.GetCloudAccount(GetCloudAccountRequest(id=account), timeout=CALL).account
+        answer = stub.DeleteCloudAccount(
             DeleteCloudAccountRequest(id=account, history=history), timeout=CALL
         )
+    kept = keep_history and old.HasField("verify_time")
     shown = connections.output(output)
     if shown.json:
         shown.message(answer, lambda: table_of((), ()))
-    shown.line(f"Removed. {_UNTRACKED}" if keep_history else _ERASED)
+    shown.line(f"Removed. {_UNTRACKED}" if kept else _ERASED)
 
 
 def _update(context: typer.Context, output: Format, account: CloudAccount, path: str) -> Output:

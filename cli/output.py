@@ -83,7 +83,8 @@ class Output:
     def line(self, text: str) -> None:
         """Show a line of text to a person; programs get none."""
         if not self.json:
-            self._console.print(text)
+            # Broken by the terminal alone: a command in it can then be copied whole.
+            self._console.print(text, soft_wrap=True)
 
 
 def as_json(message: Message) -> dict[str, Any]:

@@ -12,7 +12,7 @@ AsOfOption = Annotated[
     str,
     typer.Option(
         "--as-of",
-        help="The answer as known then, for ever the same: 2026-11-01T12:30:00Z; now.",
+        help="The answer as known then (2026-11-01T12:30:00Z), for ever the same; else as known now.",
         show_default=False,
     ),
 ]

@@ -37,7 +37,10 @@ class CloudigradeError(Exception):
 
 
 class InvalidRequest(CloudigradeError):
-    """The request itself is wrong, whatever the state of things."""
+    """The request itself is wrong, whatever the state of things.
+
+    With `field` the message says what is wrong with that field, and is told with its path before it.
+    """
 
     default_reason = "INVALID_REQUEST"
 
@@ -50,7 +53,8 @@ class InvalidRequest(CloudigradeError):
         reason: str | None = None,
         metadata: Mapping[str, str] | None = None,
     ) -> None:
-        super().__init__(message, reason=reason, metadata=metadata)
+        told = f"{field}: {message}" if field else message
+        super().__init__(told, reason=reason, metadata=metadata)
         self.violations = tuple(violations) or ((Violation(field, message),) if field else ())
 
     @classmethod

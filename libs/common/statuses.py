@@ -44,6 +44,8 @@ _BEHIND: Mapping[grpc.StatusCode, str] = MappingProxyType(
 # The longest reason and message sent; a status travels in a header of 8 KiB at most.
 _LONGEST_MESSAGE = 1000
 _MOST_VIOLATIONS = 25
+# Few may be told in full.
+_FEW_VIOLATIONS = 8
 
 
 def code_of(error: errors.CloudigradeError) -> grpc.StatusCode:
@@ -135,9 +137,10 @@ def _unpack(status: Status, message: ErrorInfo | BadRequest | RetryInfo) -> bool
 
 def _bad_request(error: errors.InvalidRequest) -> BadRequest:
     bad = BadRequest()
+    longest = 250 if len(error.violations) <= _FEW_VIOLATIONS else 100
     for each in error.violations[:_MOST_VIOLATIONS]:
         bad.field_violations.add(
-            field=_cut(each.field, 100), description=_cut(each.description, 100)
+            field=_cut(each.field, 100), description=_cut(each.description, longest)
         )
     return bad
 

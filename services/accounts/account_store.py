@@ -280,4 +280,7 @@ def _take_out(cursor: Cursor, account: CloudAccount, author: Author) -> None:
 
 
 def _exists() -> AlreadyExists:
-    return AlreadyExists("You have registered this AWS account already.", reason="ACCOUNT_EXISTS")
+    return AlreadyExists(
+        "You have registered this AWS account already. Give that one another role, or remove it.",
+        reason="ACCOUNT_EXISTS",
+    )

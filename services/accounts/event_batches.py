@@ -101,14 +101,31 @@ class Batches:
             for message in batch.events
             if message.aws_account_id
         }
-        return self._directory.find(ids, aws_ids)
+        # As PostgreSQL cannot hold a NUL, an id with one is nobody's.
+        orphans = {
+            message.instance_id
+            for message in batch.events
+            if not (message.account_id or message.aws_account_id or "\0" in message.instance_id)
+        }
+        return self._directory.find(ids, aws_ids, orphans)
 
 
 def _account_of(message: events_pb2.Event, known: KnownAccounts) -> int:
-    """Return an event's account, or UNKNOWN; Malformed when it names none, or two."""
+    """Return an event's account, or UNKNOWN; Malformed for two, or for none that knows it alone.
+
+    A record that names no account (BidEvictedEvent without recipientAccountId) is of the one
+    account that knows its instance.
+    """
     account_id, aws_id = message.account_id, message.aws_account_id
-    if bool(account_id) == bool(aws_id):
-        raise Malformed("account_id", "one of account_id and aws_account_id is required")
+    if account_id and aws_id:
+        raise Malformed("account_id", "is not given together with aws_account_id")
+    if not (account_id or aws_id):
+        if message.instance_id in known.by_instance:
+            return known.by_instance[message.instance_id]
+        raise Malformed(
+            "account_id",
+            "or aws_account_id is required: there is not one account that knows the instance",
+        )
     if account_id:
         return account_id if account_id in known.ids else UNKNOWN
     checked("aws_account_id", aws_account_id, aws_id)

@@ -248,8 +248,8 @@ def _check_owns_none(cursor: Cursor, user_id: int) -> None:
 
 def _owns(accounts: str) -> FailedPrecondition:
     return FailedPrecondition(
-        f"The user owns cloud accounts ({accounts}). Give them to another user, or remove them with"
-        " their history, removed ones too.",
+        f"The user owns cloud accounts (ids {accounts}). Give them to another user or erase them,"
+        " removed ones too.",
         reason="USER_OWNS_ACCOUNTS",
     )
 

@@ -48,7 +48,9 @@ class Renamed(NamedTuple):
     now: int
 
 
-class _Change(NamedTuple):
+class Change(NamedTuple):
+    """How one thing changed."""
+
     subject: str
     words: str
     since: Micros
@@ -63,40 +65,31 @@ def tell_renamed(writing: Writing, renamed: Sequence[Renamed]) -> None:
     writing.cursor.execute(_RENAMED, [array(column) for column in columns])
     for account_id, rows in groupby(writing.cursor.fetchall(), lambda row: row[0]):
         changes = [
-            _Change(ec2_id, f"{was or 'no image'} to {now or 'no image'}", since)
+            Change(ec2_id, f"{was or 'no image'} to {now or 'no image'}", since)
             for _, ec2_id, was, now, since in rows
         ]
-        _tell(writing, account_id, "instance.image_changed", "instances", changes)
+        tell(writing, account_id, "instance.image_changed", "instances", changes)
 
 
-def tell_described(
-    writing: Writing,
-    account_id: int,
-    was: Mapping[int, Classification],
-    now: Mapping[int, Classification],
-) -> None:
+def tell_described(writing: Writing, account_id: int, told: Mapping[int, str]) -> None:
     """Write into the audit log which images are another thing by what AWS says of them now.
 
-    By image id, each as it was and as it is.
+    By image id, how, in words.
     """
-    told = {
-        image_id: (_words(each), _words(now[image_id]))
-        for image_id, each in was.items()
-        if _said(each) != _said(now[image_id])
-    }
     if not told:
         return
     writing.cursor.execute(_OF_IMAGES, (account_id, list(told)))
     changes = [
-        _Change(ami_id, " to ".join(told[image_id]), since)
+        Change(ami_id, told[image_id], since)
         for image_id, ami_id, since in writing.cursor.fetchall()
     ]
-    _tell(writing, account_id, "image.described", "images", changes)
+    tell(writing, account_id, "image.described", "images", changes)
 
 
-def _tell(
-    writing: Writing, account_id: int, action: str, things: str, changes: Sequence[_Change]
+def tell(
+    writing: Writing, account_id: int, action: str, things: str, changes: Sequence[Change]
 ) -> None:
+    """Write one entry about those of an account's changes that concern its past, if any does."""
     at = writing.recorded_at[account_id]
     past = [each for each in changes if each.since < day_of(at)]
     if not past:
@@ -113,11 +106,13 @@ def _tell(
     audit.record(writing.cursor, author, account_id, action, subject, detail, span)
 
 
-def _said(each: Classification) -> tuple[object, ...]:
+def said(each: Classification) -> tuple[object, ...]:
+    """Return what of a classification reports group by, beside the syspurpose."""
     return each.distribution, each.version, each.license_model, each.products
 
 
-def _words(each: Classification) -> str:
+def words(each: Classification) -> str:
+    """Say the same in words."""
     products = f" with {', '.join(each.products)}" if each.products else ""
     name = f"{each.distribution} {each.version}".strip()
     return f"{name} ({each.license_model.name.lower()}){products}"

@@ -5,7 +5,8 @@ from dataclasses import asdict
 from psycopg2.extras import Json
 
 from services.accounts.audit import Author
-from services.accounts.classification_store import classifications, reclassify
+from services.accounts.billing_audit import changed_images
+from services.accounts.classification_store import grounds, reclassify
 from services.accounts.copying import array
 from services.accounts.fact_writing import Writing
 from services.accounts.image_audit import tell_described
@@ -100,15 +101,10 @@ def _describe(writing: Writing, listing: Listing) -> None:
     if changed:
         writing.changed.add(account_id)
         known = [image_id for image_id, known_before in changed.items() if known_before]
-        was = classifications(cursor, account_id, image_ids=known)
+        was = grounds(cursor, account_id, image_ids=known)
         reclassify(cursor, account_id, changed, Author("service:scanner", recorded_at))
-        now = classifications(cursor, account_id, image_ids=known)
-        tell_described(
-            writing,
-            account_id,
-            {image_id: each.classification for image_id, each in was.items()},
-            {image_id: each.classification for image_id, each in now.items()},
-        )
+        now = grounds(cursor, account_id, image_ids=known)
+        tell_described(writing, account_id, changed_images(writing, account_id, was, now))
 
 
 def _row(listing: Listing, image: ListedImage, recorded_at: int) -> dict[str, object]:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 
+from services.accounts.billing_audit import Billed, tell_billed
 from services.accounts.copying import copy_lines, line, text_array
 from services.accounts.fact_writing import Writing
 from services.accounts.listing import Listing
@@ -26,7 +27,8 @@ WITH told AS (
            coalesce(nullif(s.instance_type, ''), i.instance_type) AS instance_type,
            coalesce(nullif(s.usage_operation, ''), i.usage_operation) AS usage_operation,
            s.platform_details, s.product_codes, s.root_volume_id, s.reservation_id, s.state,
-           s.state_at, s.recorded_at, i.region AS was_region
+           s.state_at, s.recorded_at, i.region AS was_region,
+           i.usage_operation AS was_operation, i.product_codes AS was_codes
     FROM staged_instance s
     JOIN instance i ON i.account_id = s.account_id AND i.instance_id = s.instance_id
 ), news AS MATERIALIZED (
@@ -50,7 +52,8 @@ UPDATE instance i SET
     root_volume_id = n.root_volume_id, reservation_id = n.reservation_id, state = n.state,
     state_at = n.state_at, changed_at = n.recorded_at
 FROM news n WHERE i.account_id = n.account_id AND i.instance_id = n.instance_id
-RETURNING i.instance_id, n.was_region <> n.region
+RETURNING i.instance_id, n.was_region <> n.region, n.was_operation, n.was_codes,
+          n.usage_operation, n.product_codes
 """  # noqa: S608 # of constants
 
 
@@ -65,10 +68,16 @@ def show_instances(writing: Writing, listing: Listing, ids: Mapping[str, int]) -
     recorded_at = writing.recorded_at[account_id]
     copy_lines(cursor, "staged_instance", _COLUMNS, _lines(listing, ids, recorded_at))
     cursor.execute(_SHOW)
-    for instance_id, moved in cursor.fetchall():
+    billed: dict[int, tuple[Billed, Billed]] = {}
+    for instance_id, moved, *was_and_is in cursor.fetchall():
         writing.changed.add(account_id)
         if moved:
             writing.touch((account_id, instance_id), Touch(0, FOREVER))
+        operation, codes, operation_now, codes_now = was_and_is
+        was, now = Billed(operation, tuple(codes)), Billed(operation_now, tuple(codes_now))
+        if was != now:
+            billed[instance_id] = was, now
+    tell_billed(writing, account_id, billed)
 
 
 def _lines(listing: Listing, ids: Mapping[str, int], recorded_at: int) -> Iterator[str]:

@@ -11,7 +11,9 @@ from libs.common.clock import Clock
 from libs.common.instants import Micros, to_micros
 from services.accounts.database import Cursor, Database, lock_accounts
 from services.accounts.fencing import NO_ACCOUNT
+from services.accounts.history import day_of
 from services.accounts.listing import ListedType
+from services.accounts.type_audit import ran_before, tell_learnt
 
 TRUSTED: Micros = 60 * 1_000_000
 """How long what was read is held to be what is stored: another process may have been told more."""
@@ -43,6 +45,8 @@ class TypeStore:
     def learn(self, types: Iterable[ListedType]) -> None:
         """Keep what is news about types, in a transaction of its own.
 
+        Each account whose past it changes is told so in its audit log.
+
         Raises Unavailable or Aborted, and then nothing is kept.
         """
         told = {each.name: each for each in types}
@@ -52,9 +56,13 @@ class TypeStore:
         with self._database.transaction() as cursor:
             stored = _stored(cursor, told)
             if told != stored:
+                # Before the lock, which every reader waits for: runs may be many.
+                ran = ran_before(cursor, _news(told, stored).values(), stored, day_of(now))
                 lock_accounts(cursor, [NO_ACCOUNT])
                 stored = _stored(cursor, told)
-                _add(cursor, [told[name] for name in told if told[name] != stored.get(name)], now)
+                news = _news(told, stored)
+                recorded_at = _add(cursor, list(news.values()), now)
+                tell_learnt(cursor, ran, news, stored, recorded_at)
         # Only now that it is committed: what was rolled back must not be remembered.
         self._remember(told, now)
 
@@ -79,10 +87,18 @@ def _stored(cursor: Cursor, names: Iterable[str]) -> dict[str, ListedType]:
     }
 
 
-def _add(cursor: Cursor, types: list[ListedType], now: Micros) -> None:
+def _news(
+    told: Mapping[str, ListedType], stored: Mapping[str, ListedType]
+) -> dict[str, ListedType]:
+    return {name: each for name, each in told.items() if each != stored.get(name)}
+
+
+def _add(cursor: Cursor, types: list[ListedType], now: Micros) -> Micros:
+    """Keep types, and return when that is recorded."""
     if not types:
-        return
+        return now
     cursor.execute(_NEXT, (now,))
     (recorded_at,) = cursor.fetchone() or (now,)
     rows = [{**asdict(each), "recorded_at": recorded_at} for each in types]
     cursor.execute(_ADD, (Json(rows),))
+    return int(recorded_at)

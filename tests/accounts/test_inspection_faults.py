@@ -200,8 +200,9 @@ def test_consumers_of_a_queue_that_an_operator_deleted_go_on_with_a_new_one(
         for queue in (*QUEUES, *map(dead, QUEUES)):
             delete(rabbit_node, queue)
         outbox.image("ami-1")
-        rabbit.publish(INSPECTION_RESULTS, Message("no.Result", "bad", b"bad"))
+        # Only then: what is put into a queue while it is being deleted is gone with it.
         wait_until(lambda: states(outbox) == {State.DONE: 1})
+        rabbit.publish(INSPECTION_RESULTS, Message("no.Result", "bad", b"bad"))
         wait_until(lambda: len(quarantined(outbox.database)) == 1)
 
 

@@ -14,8 +14,8 @@ from services.accounts.database import Database
 from services.accounts.listing import ListedType
 from services.accounts.type_store import TypeStore
 from tests.support.accounts import START, Accounts
-from tests.support.feeding import feeder
-from tests.support.timeline import at
+from tests.support.feeding import feeder, instance, message
+from tests.support.timeline import at, on
 from tests.support.waiting import wait_until
 
 NOW = to_micros(START)
@@ -134,3 +134,43 @@ def test_a_listing_waits_for_nobody_who_writes_types(accounts: Accounts) -> None
         assert cursor.rowcount == 1
         answer = feed.show(at("10:45"), [], instance_types=told)
     assert answer.HasField("confirmed_through")
+
+
+def test_what_is_learnt_of_a_type_is_audited_where_it_ran_in_the_past(accounts: Accounts) -> None:
+    """Of the first account's types one ran yesterday; CPU options say for themselves what counts.
+
+    The second account, which scans, never ran it; and what is told again is no news.
+    """
+    accounts.clock.advance(timedelta(hours=12))  # to the midnight after
+    feed, other = feeder(accounts), feeder(accounts, "210987654321")
+    day = 24 * 3_600_000_000
+    told = [("m5.large", 0, 0), ("t3.nano", day, 0), ("c5.large", 0, 1)]
+    feed.send(
+        [
+            message(
+                on("08:00", instance_type=name, vcpu=vcpu)._replace(occurred_at=at("08:00") + add),
+                instance(number),
+                feed.account_id,
+            )
+            for number, (name, add, vcpu) in enumerate(told)
+        ]
+    )
+    accounts.clock.advance(timedelta(hours=9))
+    for vcpus in (2, 4, 4):
+        types = [
+            events_pb2.InstanceTypeDescription(instance_type=name, vcpus=vcpus)
+            for name in ("m5.large", "t3.nano", "c5.large")
+        ]
+        accounts.clock.advance(timedelta(minutes=2))
+        other.show(at("10:30") + vcpus, [], instance_types=types)
+    with feed.database.transaction() as cursor:
+        cursor.execute(
+            "SELECT account_id, subject, detail, affected_from, affected_until - at FROM audit"
+            " WHERE action = 'instance_type.learnt' ORDER BY id"
+        )
+        entries = cursor.fetchall()
+    first = "m5.large has 2 vCPU and 0 MiB; before that nothing was known"
+    second = "m5.large has 4 vCPU and 0 MiB; before that 2 vCPU and 0 MiB was known"
+    assert entries == [
+        (feed.account_id, "m5.large", detail, at("08:00"), 0) for detail in (first, second)
+    ]

@@ -158,9 +158,16 @@ def test_a_malformed_event_is_rejected_and_kept_aside(
         assert kept[0].reason.startswith(f"{field}: ")
 
 
-@pytest.mark.parametrize(("number", "aws_id"), [(0, ""), (1, "123456789012")], ids=["none", "two"])
+@pytest.mark.parametrize(
+    ("number", "aws_id", "why"),
+    [
+        (0, "", "or aws_account_id is required: there is not one account that knows the instance"),
+        (1, "123456789012", "is not given together with aws_account_id"),
+    ],
+    ids=["none", "two"],
+)
 def test_an_event_that_names_no_one_account_is_kept_aside(
-    feed: Feeder, number: int, aws_id: str
+    feed: Feeder, number: int, aws_id: str, why: str
 ) -> None:
     """Under no account, with its content and the reason, for an admin to see."""
     bad = message(on("10:00"), I1, number, aws_account_id=aws_id)
@@ -172,8 +179,20 @@ def test_an_event_that_names_no_one_account_is_kept_aside(
         cursor.execute("SELECT account_id, reason, content FROM quarantine")
         ((account_id, reason, content),) = cursor.fetchall()
     assert account_id == 0
-    assert reason == "account_id: one of account_id and aws_account_id is required"
+    assert reason == f"account_id: {why}"
     assert events_pb2.Event.FromString(bytes(content)) == bad
+
+
+def test_an_event_without_an_account_is_of_the_one_that_knows_its_instance(
+    feed: Feeder, accounts: Accounts
+) -> None:
+    """As long as that is one: the same instance id in two accounts leaves it open."""
+    feed.send([message(on("10:00"), I1, feed.account_id)])
+    assert feed.outcomes([message(off("11:00"), I1, 0)]) == ["STORED"]
+    assert _spans(feed) == ["10:00-11:00"]
+    other = accounts.verified(accounts.admin, "999999999999")
+    feed.send([message(on("10:00"), I1, other.id)])
+    assert feed.outcomes([message(off("12:00"), I1, 0)]) == ["REJECTED"]
 
 
 def test_an_image_that_a_superseded_event_named_is_named_no_more(

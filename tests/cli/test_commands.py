@@ -235,6 +235,12 @@ def test_an_account_is_registered_once_and_can_be_removed(run: Run) -> None:
     assert run("account", "show", added["id"]).status == 3
 
 
+def test_a_removed_account_that_was_never_verified_is_said_to_be_erased(run: Run) -> None:
+    """It has no history to keep, whatever was asked for."""
+    gone = run("account", "remove", pending(run), "--keep-history", "--output", "table")
+    assert (gone.status, "Erased" in gone.out, "stays in reports" in gone.out) == (0, True, False)
+
+
 def test_the_inventory_shows_instances_and_images(run: Run, account: str) -> None:
     """The one instance and its image, one JSON object a line."""
     [instance] = run("inventory", "instances", account).answers

@@ -72,8 +72,9 @@ def test_a_bad_request_names_its_fields() -> None:
 
 
 def test_one_field_is_enough_for_a_bad_request() -> None:
-    """The short form: the message is the field's description."""
+    """The short form: whoever reads the message alone learns which field it is about."""
     error = errors.InvalidRequest("must be positive", field="size")
+    assert to_status(error).message == "size: must be positive"
     assert error.violations == (errors.Violation("size", "must be positive"),)
     assert "BadRequest" not in unpacked(to_status(errors.InvalidRequest("no field at all")))
 
@@ -93,7 +94,15 @@ def test_a_status_always_fits_its_header() -> None:
     """Ten thousand violations and a megabyte of text are cut below gRPC's 8 KiB."""
     violations = [errors.Violation(f"events[{i}]." + "x" * 500, "y" * 500) for i in range(10_000)]
     assert to_status(errors.InvalidRequest.many(violations)).ByteSize() < 7_000
+    assert to_status(errors.InvalidRequest.many(violations[:8])).ByteSize() < 7_000
     assert to_status(errors.NotFound("z" * 1_000_000)).ByteSize() < 7_000
+
+
+def test_few_violations_are_told_whole() -> None:
+    """A sentence of 200 characters that says what is wrong and what to do instead."""
+    bad = unpacked(to_status(errors.InvalidRequest("y" * 200, field="size")))["BadRequest"]
+    assert isinstance(bad, BadRequest)
+    assert bad.field_violations[0].description == "y" * 200
 
 
 def test_what_is_no_call_comes_back_as_nothing() -> None:
