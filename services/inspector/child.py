@@ -63,7 +63,9 @@ def _answer(parent: socket.socket) -> None:
     limits = Limits(blocks=start["blocks"], seconds=start["seconds"])
     try:
         source = BlockSource(_ParentBlocks(parent, start["size"]), limits)
-        finding = examine_disk(source, lambda step: send_message(parent, step=step))
+        finding = examine_disk(
+            source, lambda step: send_message(parent, step=step), packages=start["packages"]
+        )
     except LimitError as error:
         send_message(parent, limit=str(error))
     except DiskError as error:

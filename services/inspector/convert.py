@@ -3,7 +3,7 @@
 from cloudigrade.accounts.v1 import schedule_pb2
 from cloudigrade.inspector.v1 import evidence_pb2, inspection_pb2, inspector_pb2
 from services.inspector.evidence import Evidence, Strength
-from services.inspector.finding import Finding, JournalState
+from services.inspector.finding import Finding, JournalState, Syspurpose
 from services.inspector.inspector import Inspected, Target
 from services.inspector.on_demand import Step
 from services.inspector.outcome import Cost, Failure, FailureReason
@@ -85,6 +85,8 @@ def finding(found: Finding) -> evidence_pb2.Finding:
         evidence=[_evidence(each) for each in found.evidence],
         layout=found.layout,
         journal_state=_JOURNALS[found.journal],
+        products=found.products,
+        syspurpose=_syspurpose(found.syspurpose),
         unknown_reason=found.unknown_reason,
     )
 
@@ -94,6 +96,13 @@ def progress(step: Step) -> inspector_pb2.InspectImageResponse:
     return inspector_pb2.InspectImageResponse(
         progress=inspector_pb2.InspectImageResponse.Progress(step=step.what, blocks=step.blocks)
     )
+
+
+def _syspurpose(purpose: Syspurpose) -> evidence_pb2.Syspurpose | None:
+    """Make the message of what an installation is for; None when it does not say."""
+    if purpose == Syspurpose():
+        return None
+    return evidence_pb2.Syspurpose(role=purpose.role, sla=purpose.sla, usage=purpose.usage)
 
 
 def _evidence(evidence: Evidence) -> evidence_pb2.Evidence:

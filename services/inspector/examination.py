@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from services.inspector.corroboration import Corroboration, corroborate
 from services.inspector.disk.errors import ContentError
 from services.inspector.disk.filesystem import FileSystem
 from services.inspector.disk.partitions import Scheme
@@ -10,11 +11,17 @@ from services.inspector.disk.source import Source
 from services.inspector.disk.tree import Tree
 from services.inspector.disk.volumes import DiskContents, Volume, open_disk
 from services.inspector.evidence import Evidence, Strength, printable
-from services.inspector.finding import JOURNAL_STATES, Finding, JournalState
-from services.inspector.release_files import read_os_release, read_releases
-from services.inspector.verdict import UNKNOWN, Verdict, decide
+from services.inspector.finding import JOURNAL_STATES, Finding, JournalState, Syspurpose
+from services.inspector.release_files import (
+    OsRelease,
+    Unreadable,
+    read_os_release,
+    read_releases,
+)
+from services.inspector.verdict import RANK, UNKNOWN, Verdict, decide
 
 _FSTAB = "/etc/fstab"
+_ROOT_DIRECTORY = "root directory"
 _FSTAB_LIMIT = 64 * 1024
 
 # Told what is being done, for a person who waits.
@@ -28,11 +35,13 @@ class _Candidate:
     volume: Volume
     tree: Tree
     verdict: Verdict
+    os_releases: tuple[OsRelease | Unreadable, ...] = ()
 
 
-def examine_disk(source: Source, progress: Progress) -> Finding:
+def examine_disk(source: Source, progress: Progress, *, packages: bool = False) -> Finding:
     """Find out what is installed on a disk. Damage and unknown formats are part of the answer.
 
+    With `packages` the package database is read also where nothing makes it necessary.
     Raises SourceError when a block cannot be had, and LimitError when a limit is reached.
     """
     progress("reading the partition table")
@@ -46,30 +55,37 @@ def examine_disk(source: Source, progress: Progress) -> Finding:
     root = _choose(roots)
     if root is None:
         return _unknown(disk, candidates, roots)
+    progress("reading what else the root says")
+    more = _more(root, packages=packages)
     others = _others(disk, [each for each in candidates if each is not root])
     progress(f"reading the journal of {root.volume.where}")
     return Finding(
         root.verdict.distribution,
         root.verdict.version,
         root.verdict.pretty_name,
-        root.verdict.evidence + others,
+        _ranked(root.verdict.evidence + more.evidence) + others,
         _layout(disk, root.volume),
         _journal(root.volume),
+        products=more.products,
+        syspurpose=more.syspurpose,
     )
 
 
-def examine_folder(filesystem: FileSystem) -> Finding:
+def examine_folder(filesystem: FileSystem, *, packages: bool = False) -> Finding:
     """Find out what is installed in a file system at hand, such as a folder."""
     volume = Volume("folder", filesystem.name, filesystem)
-    verdict = _candidate(volume, filesystem).verdict
+    root = _candidate(volume, filesystem)
+    verdict, more = root.verdict, _more(root, packages=packages)
     return Finding(
         verdict.distribution,
         verdict.version,
         verdict.pretty_name,
-        verdict.evidence,
+        _ranked(verdict.evidence + more.evidence),
         filesystem.name,
         JournalState.NONE,
         verdict.unknown_reason,
+        more.products,
+        more.syspurpose,
     )
 
 
@@ -77,11 +93,28 @@ def _candidate(volume: Volume, filesystem: FileSystem) -> _Candidate:
     tree = Tree(filesystem)
     try:
         filesystem.root()
-        verdict = decide(read_os_release(tree), read_releases(tree))
+        os_releases = tuple(read_os_release(tree))
+        verdict = decide(os_releases, read_releases(tree))
     except ContentError as error:
-        unreadable = Evidence("root directory", "/", str(error), Strength.UNREADABLE)
-        verdict = Verdict(UNKNOWN, "", "", (unreadable,), str(error))
-    return _Candidate(volume, tree, verdict)
+        unreadable = Evidence(_ROOT_DIRECTORY, "/", str(error), Strength.UNREADABLE)
+        return _Candidate(volume, tree, Verdict(UNKNOWN, "", "", (unreadable,), str(error)))
+    return _Candidate(volume, tree, verdict, os_releases)
+
+
+def _more(candidate: _Candidate, *, packages: bool) -> Corroboration:
+    """Collect what else a root says; nothing of one whose root directory cannot be read."""
+    if _rootless(candidate):
+        return Corroboration((), (), Syspurpose())
+    return corroborate(candidate.tree, candidate.os_releases, candidate.verdict, packages=packages)
+
+
+def _rootless(candidate: _Candidate) -> bool:
+    return any(each.signal == _ROOT_DIRECTORY for each in candidate.verdict.evidence)
+
+
+def _ranked(evidence: Sequence[Evidence]) -> tuple[Evidence, ...]:
+    """Put the decisive first and the unreadable last, each in the order in which they came."""
+    return tuple(sorted(evidence, key=lambda each: RANK[each.strength]))
 
 
 def _plausible(disk: DiskContents, roots: Sequence[_Candidate]) -> Sequence[_Candidate]:
@@ -164,7 +197,7 @@ def _unknown(
     evidence = tuple(
         Evidence(each.signal, f"{candidate.volume.where}: {each.path}", each.value, strength)
         for candidate in candidates
-        for each in candidate.verdict.evidence
+        for each in _of_unknown(candidate, several=bool(roots))
         # Of several systems none decides.
         for strength in [_weakened(each.strength)]
     )
@@ -182,6 +215,12 @@ def _unknown(
         JournalState.NONE,
         printable(reason),
     )
+
+
+def _of_unknown(candidate: _Candidate, *, several: bool) -> tuple[Evidence, ...]:
+    """Give a candidate's evidence: with what else it says, where no release file says anything."""
+    evidence = candidate.verdict.evidence
+    return evidence if several else evidence + _more(candidate, packages=False).evidence
 
 
 def _weakened(strength: Strength) -> Strength:

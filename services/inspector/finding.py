@@ -25,10 +25,20 @@ JOURNAL_STATES = {
 
 
 @dataclass(frozen=True, slots=True)
+class Syspurpose:
+    """What RHEL's syspurpose says an installation is for; empty where it does not say."""
+
+    role: str = ""
+    sla: str = ""
+    usage: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Finding:
     """The answer of one inspection; `unknown_reason` says why `distribution` is "unknown".
 
-    `layout` is for people: "GPT, 3 partitions; root: XFS on partition 3".
+    `layout` is for people: "GPT, 3 partitions; root: XFS on partition 3". `products` are those
+    beside the distribution, such as "openshift".
     """
 
     distribution: str
@@ -38,3 +48,5 @@ class Finding:
     layout: str
     journal: JournalState
     unknown_reason: str = ""
+    products: tuple[str, ...] = ()
+    syspurpose: Syspurpose = Syspurpose()

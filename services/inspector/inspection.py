@@ -45,7 +45,8 @@ class InspectionLimits:
         default="512",
         parse=integer(1, 100_000),
         doc="the blocks of 512 KiB that one inspection may read",
-        why="a clean disk takes 4 to 32; a hostile one must not cost a whole disk",
+        why="a clean disk takes 4 to 32, its package database up to 192 more; a hostile one must"
+        " not cost a whole disk",
     )
     wall_time: timedelta = setting(
         "CLOUDIGRADE_INSPECTION_WALL_TIME",
@@ -66,13 +67,17 @@ class InspectionLimits:
         default="512",
         parse=integer(128, 16_384),
         doc="the memory (address space) in MiB that one inspection may use",
-        why="48 MiB of kept blocks and the interpreter take under 150",
+        why="48 MiB of kept blocks and the interpreter take under 150, the largest package"
+        " database that is read three times its 96",
     )
 
 
-def inspect(blocks: Blocks, limits: InspectionLimits, progress: Progress) -> Outcome:
+def inspect(
+    blocks: Blocks, limits: InspectionLimits, progress: Progress, *, packages: bool = False
+) -> Outcome:
     """Read a disk and find out what is installed on it.
 
+    With `packages` the package database is read also where nothing makes it necessary.
     Whatever the disk holds and whatever becomes of the child, this returns an outcome in little
     more than the wall time, plus the time of the fetch then in progress.
     """
@@ -80,7 +85,7 @@ def inspect(blocks: Blocks, limits: InspectionLimits, progress: Progress) -> Out
     counted = _Counted(blocks, limits.blocks)
     log = structlog.get_logger()
     with _child(limits) as child:
-        dialogue = _Dialogue(child, counted, limits, progress)
+        dialogue = _Dialogue(child, counted, limits, progress, packages=packages)
         try:
             answer = dialogue.run()
         except BlocksUnavailable as error:
@@ -170,8 +175,15 @@ class _Dialogue:
     """Gives a child its blocks until it has an answer, or the time is over."""
 
     def __init__(
-        self, child: _Child, blocks: _Counted, limits: InspectionLimits, progress: Progress
+        self,
+        child: _Child,
+        blocks: _Counted,
+        limits: InspectionLimits,
+        progress: Progress,
+        *,
+        packages: bool,
     ) -> None:
+        self._packages = packages
         self._child = child
         self._blocks = blocks
         self._limits = limits
@@ -184,6 +196,7 @@ class _Dialogue:
             size=self._blocks.size,
             blocks=self._limits.blocks,
             seconds=self._limits.wall_time.total_seconds(),
+            packages=self._packages,
         )
         step = "starting to read"
         while True:

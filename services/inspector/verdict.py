@@ -53,13 +53,14 @@ def decide(
             chosen = each
         strength = Strength.DECISIVE if decides else Strength.SUPPORTING
         evidence.append(Evidence("release file", each.path, each.name, strength))
-    ranked = tuple(sorted(evidence, key=lambda each: _RANK[each.strength]))
+    ranked = tuple(sorted(evidence, key=lambda each: RANK[each.strength]))
     if chosen is None:
         return Verdict(UNKNOWN, "", "", ranked, _why_unknown(ranked, otherwise))
     return Verdict(chosen.distribution, chosen.version, chosen.name, ranked)
 
 
-_RANK = {Strength.DECISIVE: 0, Strength.SUPPORTING: 1, Strength.UNREADABLE: 2}
+# The order in which evidence is told.
+RANK = {Strength.DECISIVE: 0, Strength.SUPPORTING: 1, Strength.UNREADABLE: 2}
 
 
 def _by_os_release(

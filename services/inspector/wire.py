@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from services.inspector.evidence import Evidence, Strength
-from services.inspector.finding import Finding, JournalState
+from services.inspector.finding import Finding, JournalState, Syspurpose
 
 _LENGTH = struct.Struct(">I")
 _MAX_FRAME = 4 * 1024 * 1024
@@ -79,6 +79,12 @@ def finding_to_json(finding: Finding) -> dict[str, Any]:
         "layout": finding.layout,
         "journal": finding.journal.value,
         "unknown_reason": finding.unknown_reason,
+        "products": list(finding.products),
+        "syspurpose": [
+            finding.syspurpose.role,
+            finding.syspurpose.sla,
+            finding.syspurpose.usage,
+        ],
     }
 
 
@@ -96,9 +102,15 @@ def finding_from_json(fields: Mapping[str, Any]) -> Finding:
             layout=_text(fields["layout"]),
             journal=JournalState(fields["journal"]),
             unknown_reason=_text(fields["unknown_reason"]),
+            products=tuple(_text(each) for each in fields["products"]),
+            syspurpose=_syspurpose(*fields["syspurpose"]),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise WireError("not a finding") from error
+
+
+def _syspurpose(role: object, sla: object, usage: object) -> Syspurpose:
+    return Syspurpose(_text(role), _text(sla), _text(usage))
 
 
 def _text(value: object) -> str:

@@ -88,6 +88,7 @@ def test_progress_tells_each_step_and_the_blocks_so_far(image: Path) -> None:
         "starting to read",
         "reading the partition table",
         "reading ext4 on whole disk",
+        "reading what else the root says",
         "reading the journal of whole disk",
     ]
     assert [blocks for _, blocks in told] == sorted(blocks for _, blocks in told)
@@ -121,7 +122,7 @@ def test_too_little_memory_is_a_reason(image: Path, monkeypatch: pytest.MonkeyPa
     use_child(
         monkeypatch,
         "from services.inspector import child\n"
-        "def hungry(source, progress): return bytes(2**40)\n"
+        "def hungry(source, progress, packages): return bytes(2**40)\n"
         "child.examine_disk = hungry\n"
         "child._answer(peer)",
     )
@@ -135,7 +136,7 @@ def test_a_reader_with_a_defect_is_a_reason(image: Path, monkeypatch: pytest.Mon
     use_child(
         monkeypatch,
         "from services.inspector import child\n"
-        "def broken(source, progress): return [][0]\n"
+        "def broken(source, progress, packages): return [][0]\n"
         "child.examine_disk = broken\n"
         "child._answer(peer)",
     )
