@@ -31,7 +31,7 @@ _UNTRACKED = (
 )
 _ERASED = (
     "Erased: it is gone from every report, of the past too. Its rows are being deleted in the"
-    " background; the audit log keeps who erased it and when."
+    " background; the audit log of users keeps who erased it and when."
 )
 
 accounts = typer.Typer(help="The cloud accounts that are watched.", no_args_is_help=True)

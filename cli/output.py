@@ -12,10 +12,16 @@ import typer
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
+from rich.cells import cell_len
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 
 from cloudigrade.reports.v1.reports_pb2 import UsageTime
+
+_WIDEST = 1_000
+_LONGEST_WORD = 80
+"""Longer ones, which people can write into tags and reasons, are folded."""
 
 
 class Format(StrEnum):
@@ -60,7 +66,7 @@ class Output:
         if self.json:
             sys.stdout.write(json.dumps(as_json(message), indent=2) + "\n")
         else:
-            self._console.print(table())
+            self._show(table())
 
     def messages(
         self,
@@ -73,12 +79,18 @@ class Output:
             for each in messages:
                 sys.stdout.write(json.dumps(as_json(each)) + "\n")
             return
-        self._console.print(table_of(columns, (row(each) for each in messages)))
+        self._show(table_of(columns, (row(each) for each in messages)))
 
     def table(self, table: Table) -> None:
         """Show one more table to a person; programs get none."""
         if not self.json:
-            self._console.print(table)
+            self._show(table)
+
+    def _show(self, table: Table) -> None:
+        """Show a table as wide as its longest words need: an id in two pieces cannot be copied."""
+        options = self._console.options.update(max_width=_WIDEST)
+        needed = Measurement.get(self._console, options, table).minimum
+        self._console.print(table, width=max(self._console.width, needed), crop=False)
 
     def line(self, text: str) -> None:
         """Show a line of text to a person; programs get none."""
@@ -95,11 +107,22 @@ def as_json(message: Message) -> dict[str, Any]:
 def table_of(columns: Sequence[Column], rows: Iterable[Sequence[str]], title: str = "") -> Table:
     """Return a table in the one style that the command has."""
     table = Table(title=title or None, title_justify="left", box=None, pad_edge=False)
-    for column in columns:
-        table.add_column(column.title, justify="right" if column.right else "left", overflow="fold")
-    for row in rows:
+    cells = [list(row) for row in rows]
+    for place, column in enumerate(columns):
+        table.add_column(
+            column.title,
+            justify="right" if column.right else "left",
+            overflow="fold",
+            min_width=_longest_word(column.title, *(row[place] for row in cells)),
+        )
+    for row in cells:
         table.add_row(*row)
     return table
+
+
+def _longest_word(*texts: str) -> int:
+    words = (cell_len(word) for text in texts for word in text.split())
+    return min(max(words, default=0), _LONGEST_WORD)
 
 
 def instant(stamp: Timestamp) -> str:

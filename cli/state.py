@@ -45,7 +45,9 @@ class StateFolder:
     def make(self) -> None:
         """Make the folder unless it is there; StartError when it cannot be written to."""
         try:
-            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # Each by itself: `parents` would leave those above open to everybody.
+            for folder in (*reversed(self.path.parents), self.path):
+                folder.mkdir(mode=0o700, exist_ok=True)
             self._file.open("a").close()
         except OSError as error:
             raise StartError(

@@ -12,7 +12,7 @@ AsOfOption = Annotated[
     str,
     typer.Option(
         "--as-of",
-        help="The answer as known then (2026-11-01T12:30:00Z), for ever the same; else as known now.",
+        help="The answer as known then (2026-11-01T12:30:00Z), for ever the same; else now.",
         show_default=False,
     ),
 ]

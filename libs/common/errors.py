@@ -39,7 +39,7 @@ class CloudigradeError(Exception):
 class InvalidRequest(CloudigradeError):
     """The request itself is wrong, whatever the state of things.
 
-    With `field` the message says what is wrong with that field, and is told with its path before it.
+    With `field` the message says what is wrong with that field, whose path is put before it.
     """
 
     default_reason = "INVALID_REQUEST"

@@ -26,9 +26,14 @@ def visible_account(
     cursor.execute(f"{_ACCOUNTS} WHERE id = %s AND {_VISIBLE}", (account_id, owner, owner))
     row = cursor.fetchone()
     account = _as_account(row, regions_of(cursor, account_id)) if row else None
-    if account is None or (account.state is State.DELETED and not deleted):
+    if account is None:
         raise NotFound(
             f"There is no cloud account {account_id} that you may see.",
+            reason="ACCOUNT_NOT_FOUND",
+        )
+    if account.state is State.DELETED and not deleted:
+        raise NotFound(
+            f"Cloud account {account_id} was removed: its history can be read, and erased.",
             reason="ACCOUNT_NOT_FOUND",
         )
     return account

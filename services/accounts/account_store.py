@@ -234,7 +234,17 @@ class AccountStore:
         if past is not None:
             told.append(past.told(["the change of tracking"]))
         affected = (past.since, past.until) if past else (0, 0)
+        if old.verified_at and State.PENDING in {old.state, state}:
+            # While an account is to be proved again, reports show nothing of it.
+            affected = _all_counted(cursor, old.id, recorded_at)
         audit.record(cursor, author, old.id, action, old.name, "; ".join(told), affected)
+
+
+def _all_counted(cursor: Cursor, account_id: int, now: Micros) -> tuple[Micros, Micros]:
+    """Return from when until now an account's runs were counted; (0, 0): it has none."""
+    cursor.execute("SELECT min(start_at) FROM run WHERE account_id = %s", (account_id,))
+    (since,) = cursor.fetchone() or (None,)
+    return (0, 0) if since is None else (since, max(now, since + 1))
 
 
 def _changes(old: CloudAccount, given: Mapping[str, str | int | None]) -> dict[str, str | int]:

@@ -1,13 +1,15 @@
 """What an answer about an image changes: its job, its classification, and what reports say."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from libs.common.errors import NotFound
 from libs.common.instants import Micros
 from services.accounts import audit, jobs
 from services.accounts.audit import Author
-from services.accounts.classification import Classification
-from services.accounts.classification_store import classifications, reclassify
+from services.accounts.billing_audit import changed_images
+from services.accounts.classification import classify
+from services.accounts.classification_store import Grounds, grounds, reclassify
 from services.accounts.database import Cursor, next_recorded_at
 from services.accounts.job_rows import locked, save
 from services.accounts.jobs import Answer, Attempt, Failure, Job, Patience
@@ -57,7 +59,7 @@ def take(cursor: Cursor, answer: Answer, now: Micros, patience: Patience) -> Set
         settled = jobs.found(job, now)
     if settled is not None and not isinstance(answer.outcome, Failure):
         recorded_at = next_recorded_at(cursor, job.account_id, now)
-        before = _known(cursor, job)
+        before = grounds(cursor, job.account_id, image_ids=[job.image_id])
         author = Author(INSPECTOR, recorded_at)
         reclassify(cursor, job.account_id, [job.image_id], author, answer.outcome)
         _tell(cursor, job, ami_id, before, recorded_at)
@@ -106,20 +108,16 @@ def _settled(cursor: Cursor, job: Job | None, ami_id: str) -> Settled | None:
     return Settled(job, ami_id)
 
 
-def _known(cursor: Cursor, job: Job) -> Classification | None:
-    known = classifications(cursor, job.account_id, image_ids=[job.image_id])
-    return known[job.image_id].classification if job.image_id in known else None
-
-
 def _tell(
-    cursor: Cursor, job: Job, ami_id: str, before: Classification | None, recorded_at: Micros
+    cursor: Cursor, job: Job, ami_id: str, before: Mapping[int, Grounds], recorded_at: Micros
 ) -> None:
-    """Write into the audit log that an image is now held to be something else.
+    """Write into the audit log that an image, or a run of it, is now held to be something else.
 
     An inspection covers the image's whole life, so all the time of its instances is affected.
     """
-    was, now = _words(before), _words(_known(cursor, job))
-    if was == now:
+    after = grounds(cursor, job.account_id, image_ids=[job.image_id])
+    was, now = _words(before.get(job.image_id)), _words(after.get(job.image_id))
+    if was == now and not changed_images(cursor, job.account_id, before, after):
         return
     cursor.execute(_USED, {"account": job.account_id, "image": job.image_id, "now": recorded_at})
     since, until = cursor.fetchone() or (None, None)
@@ -129,10 +127,11 @@ def _tell(
     audit.record(cursor, author, job.account_id, CLASSIFIED, ami_id, detail, affected)
 
 
-def _words(known: Classification | None) -> str:
+def _words(ground: Grounds | None) -> str:
     """Say what of a classification reports group by."""
-    if known is None:
+    if ground is None:
         return "nothing"
+    known = classify(ground.codes, ground.installed)
     said = [
         f"{known.distribution} {known.version}".rstrip(),
         f"license {known.license_model.name.lower()}",

@@ -17,6 +17,6 @@ def asked_as_of(request: Any) -> Micros | None:  # any message with the field as
     checks = Checks()
     as_of = checks.parsed("as_of", from_timestamp, request.as_of)
     checks.finish()
-    checks.that(as_of > 0, "as_of", "must be later than 1970-01-01T00:00:00Z")
+    checks.that(as_of > 0, "as_of", "is not after 1970 began; nothing was known then")
     checks.finish()
     return as_of

@@ -11,6 +11,7 @@ from typing import NamedTuple, TypeAlias
 from services.accounts.classification import Classification, classify_run
 from services.accounts.classification_store import NO_GROUNDS, Grounds, grounds
 from services.accounts.copying import array
+from services.accounts.database import Cursor
 from services.accounts.fact_writing import Writing
 from services.accounts.image_audit import Change, said, tell, words
 
@@ -70,21 +71,25 @@ def tell_billed(
 
 
 def changed_images(
-    writing: Writing, account_id: int, was: Mapping[int, Grounds], now: Mapping[int, Grounds]
+    cursor: Cursor, account_id: int, was: Mapping[int, Grounds], now: Mapping[int, Grounds]
 ) -> dict[int, str]:
-    """Return in words how images, or runs of theirs, are another thing by what AWS says now.
+    """Return in words how images, or runs of theirs, are another thing by what they rest on now.
 
     By image id, each as it was and as it is; those that are the same are not among them.
     """
-    other = {image_id: each for image_id, each in was.items() if each.codes != now[image_id].codes}
+    other = {
+        image_id: each
+        for image_id, each in was.items()
+        if (each.codes, each.installed) != (now[image_id].codes, now[image_id].installed)
+    }
     found: dict[int, str] = {}
     if not other:
         return found
-    writing.cursor.execute(_BILLED_AS, (account_id, array(other)))
+    cursor.execute(_BILLED_AS, (account_id, array(other)))
     # What the image itself is said to be comes first.
     ways: Iterable[tuple[int, str, Sequence[str] | None]] = [
         *((image_id, "", None) for image_id in other),
-        *writing.cursor.fetchall(),
+        *cursor.fetchall(),
     ]
     for image_id, operation, listed in ways:
         codes = None if listed is None else tuple(listed)

@@ -31,6 +31,9 @@ def fence(
     The newest locks are still held, by the session.
     """
     ids = sorted({NO_ACCOUNT, *account_ids})
+    # Who has long to write is waited for with no lock held, which would keep out other accounts'
+    # writers; what is begun after that is mostly short.
+    _wait(cursor, ids)
     _share(cursor, ids[:_LOCKED_AT_ONCE])
     cursor.execute(_NEWEST, (now, ids))
     newest, answered = cursor.fetchone() or (now, now)
@@ -47,6 +50,15 @@ def fence(
         cursor.execute("SELECT pg_advisory_unlock_all()")
         _share(cursor, ids[start : start + _LOCKED_AT_ONCE])
     return instant
+
+
+def _wait(cursor: Cursor, ids: list[int]) -> None:
+    """Wait for the writers that are under way, of one account after the other."""
+    cursor.execute(
+        "SELECT pg_advisory_lock_shared(id), pg_advisory_unlock_shared(id)"
+        " FROM unnest(%s::bigint[]) AS id",
+        (ids,),
+    )
 
 
 def _share(cursor: Cursor, ids: list[int]) -> None:

@@ -104,7 +104,7 @@ def _describe(writing: Writing, listing: Listing) -> None:
         was = grounds(cursor, account_id, image_ids=known)
         reclassify(cursor, account_id, changed, Author("service:scanner", recorded_at))
         now = grounds(cursor, account_id, image_ids=known)
-        tell_described(writing, account_id, changed_images(writing, account_id, was, now))
+        tell_described(writing, account_id, changed_images(cursor, account_id, was, now))
 
 
 def _row(listing: Listing, image: ListedImage, recorded_at: int) -> dict[str, object]:

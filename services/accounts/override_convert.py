@@ -108,7 +108,7 @@ def _effective_at(message: inventory_pb2.Override, checks: Checks, now: Micros) 
     field = "override.effective_time"
     found = checks.parsed(field, from_timestamp, message.effective_time)
     if found is not None:
-        checks.that(found > 0, field, "is not after 1970-01-01T00:00:00Z; leave it out for all history")
+        checks.that(found > 0, field, "is not after 1970 began; leave it out for all history")
         checks.that(found <= now, field, "lies ahead of the server's clock; say it when it is true")
     return found
 

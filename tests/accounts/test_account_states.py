@@ -9,8 +9,9 @@ import pytest
 from cloudigrade.accounts.v1 import accounts_pb2 as pb
 from cloudigrade.accounts.v1 import identity_pb2, inventory_pb2
 from libs.common.instants import to_micros
+from tests.support import timeline
 from tests.support.accounts import START, Accounts, Caller, Refusal, refusal
-from tests.support.feeding import feeder, instance, listed
+from tests.support.feeding import feeder, instance, listed, message
 from tests.support.statuses import told
 
 NOW = to_micros(START)
@@ -231,7 +232,10 @@ def test_the_audit_log_says_each_change_and_who_made_it(accounts: Accounts) -> N
 def test_ending_tracking_ends_what_is_on_where_it_was_last_confirmed(
     accounts: Accounts, operation: str
 ) -> None:
-    """On since 20 h ago and last listed 18 h ago, yesterday: it counts to 5 min before that."""
+    """On since 20 h ago and last listed 18 h ago, yesterday: it counts to 5 min before that.
+
+    With another role nothing of it counts, until that is proved.
+    """
     fed = feeder(accounts)
     fed.show(NOW - 18 * HOUR, [listed(instance(1), NOW - 20 * HOUR)])
     (run,) = fed.runs(instance(1))
@@ -251,8 +255,34 @@ def test_ending_tracking_ends_what_is_on_where_it_was_last_confirmed(
     (span,) = rows(
         accounts, "SELECT affected_from, affected_until FROM audit WHERE id = %s", entry.id
     )
-    assert span[0] == confirmed
+    assert span[0] == (run.start if operation == "role" else confirmed)
     assert NOW <= span[1] <= NOW + MINUTE
+
+
+@pytest.mark.parametrize("operation", ["verify", "keep"])
+def test_what_shows_an_accounts_history_again_is_audited_with_all_of_it(
+    accounts: Accounts, operation: str
+) -> None:
+    """On from 20 h ago to 10 h ago: to be proved again it shows nothing, and then all of it."""
+    fed = feeder(accounts)
+    on, off = timeline.on("12:00"), timeline.off("12:00")
+    ran = on._replace(occurred_at=NOW - 20 * HOUR), off._replace(occurred_at=NOW - 10 * HOUR)
+    fed.send([message(event, instance(1), fed.account_id) for event in ran])
+    life = Life(accounts, accounts.admin, "999999999999")
+    life.id = fed.account_id
+    for step in ("role", operation):
+        get = pb.GetCloudAccountRequest(id=fed.account_id)
+        life.account = accounts.admin.accounts.GetCloudAccount(get).account
+        life.do(step)
+    spans = rows(
+        accounts,
+        "SELECT affected_from, affected_until - at < 60000000 FROM audit WHERE account_id = %s"
+        " AND action IN ('account.role_changed', 'account.verified', 'account.removed')"
+        " ORDER BY id",
+        fed.account_id,
+    )
+    # The first proof showed nothing yet.
+    assert spans == [(0, True), (NOW - 20 * HOUR, True), (NOW - 20 * HOUR, True)]
 
 
 def test_an_admin_gives_an_account_to_another_user(accounts: Accounts) -> None:

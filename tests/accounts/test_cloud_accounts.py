@@ -325,7 +325,9 @@ def test_a_removed_account_keeps_its_history_and_frees_its_number(accounts: Acco
     assert listed(owner, deleted=True) == [account.id]
     assert state(owner, account.id) == "DELETED"
     enable = pb.EnableCloudAccountRequest(id=account.id)
-    assert refusal(lambda: owner.accounts.EnableCloudAccount(enable)) == NO_ACCOUNT
+    with pytest.raises(grpc.RpcError, match="was removed: its history can be read") as caught:
+        owner.accounts.EnableCloudAccount(enable)
+    assert told(caught.value).reason == NO_ACCOUNT.reason
     assert refusal(lambda: accounts.verify(account)) == NO_ACCOUNT
     again = accounts.verified(accounts.member("mia"))
     assert again.state == pb.CloudAccount.STATE_ENABLED

@@ -166,6 +166,29 @@ def test_a_reader_does_not_wait_for_writers_of_other_accounts(
         assert instant(database, account, 2000) == 2000
 
 
+def test_who_waits_for_one_account_keeps_no_writer_of_another_waiting(
+    database: Database, account: int
+) -> None:
+    """Asked about two accounts while one is written to: the other is written to meanwhile."""
+    slow = make_account(database, 1)
+    ids = only(account, slow)
+
+    def read() -> None:
+        with database.fenced_snapshot(ids, 2000):
+            pass
+
+    reader = threading.Thread(target=read)
+    done: list[Micros] = []
+    writer = threading.Thread(target=lambda: done.append(recorded(database, account, 1600)))
+    with writing(database, slow, 1500):
+        reader.start()
+        until(database, WAITING, 1)
+        writer.start()
+        writer.join(10)
+        assert done == [1600]
+    reader.join(10)
+
+
 def test_nobody_waits_for_a_snapshot_that_is_open(
     database: Database, database_url: str, account: int
 ) -> None:
@@ -254,22 +277,36 @@ def test_instance_types_are_fenced_as_an_account_is(
 def test_more_accounts_than_are_locked_at_once_are_fenced_too(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With two at a time, of five accounts the last is waited for, and nothing is left locked."""
+    """With two at a time, of five accounts the last is waited for, and nothing is left locked.
+
+    Its second writer comes between the reader's two looks: the first one waits with no lock held.
+    """
     monkeypatch.setattr("services.accounts.fencing._LOCKED_AT_ONCE", 2)
     ids = [make_account(database, 1000) for _ in range(5)]
     found: list[Micros] = []
+    begun, over = threading.Event(), threading.Event()
 
     def read() -> None:
         with database.fenced_snapshot(only(*ids), 2000) as (_, at):
             found.append(at)
 
-    reader = threading.Thread(target=read)
+    def write_next() -> None:
+        with writing(database, ids[-1], 1600):
+            begun.set()
+            over.wait(20)
+
+    threads = [threading.Thread(target=read), threading.Thread(target=write_next)]
     with writing(database, ids[-1], 1500):
-        reader.start()
-        until(database, WAITING, 1)
-        assert found == []
-        # The others are not kept from writing meanwhile, and what they write is later.
-        assert recorded(database, ids[0], 1500) == 2001
-    reader.join(10)
+        for waiting, thread in enumerate(threads, start=1):
+            thread.start()
+            until(database, WAITING, waiting)
+    assert begun.wait(10)
+    until(database, WAITING, 1)
+    assert found == []
+    # The others are not kept from writing meanwhile, and what they write is later.
+    assert recorded(database, ids[0], 1500) == 2001
+    over.set()
+    for thread in threads:
+        thread.join(10)
     assert found == [2000]
     assert number(database, HELD) == 0

@@ -355,7 +355,7 @@ def test_an_owner_of_accounts_is_not_deleted_and_it_is_said_what_to_do(accounts:
         accounts.admin.identity.DeleteUser(delete)
     refused = told(caught.value)
     assert refused.reason == "USER_OWNS_ACCOUNTS"
-    assert f"({first.id}, {second.id})" in refused.message
+    assert f"(ids {first.id}, {second.id})" in refused.message
     assert "Give them to another user" in refused.message
     for account in (first, second):
         accounts.admin.accounts.UpdateCloudAccount(
