@@ -1,6 +1,6 @@
 """Stores events in bulk, and says what became of each."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import TypeAlias
 
@@ -55,6 +55,8 @@ WHERE s.place = ANY(%s) AND e.superseded_at = 0 AND e.account_id = s.account_id
 RETURNING e.account_id, e.instance_id, e.event_id, e.occurred_at, e.instance_type <> '',
           e.vcpu <> 0, e.usage_operation <> '', e.image <> ''
 """
+
+_MOST_NAMED = 5
 
 Placed: TypeAlias = tuple[int, NewEvent]
 """An event and its place among those given, or -1 for one that only dates what another says."""
@@ -202,12 +204,29 @@ def _met_before(writing: Writing) -> tuple[dict[int, Outcome], set[Key]]:
     }
     superseding = [number for number, outcome in known.items() if outcome is Outcome.SUPERSEDED]
     if superseding:
+        replaced: dict[int, list[str]] = {}
         cursor.execute(_SUPERSEDE, (superseding, DATED))
         for account_id, instance_id, event_id, at, *says, image in cursor.fetchall():
             writing.touch((account_id, instance_id), Touch(at, at, *says))
             if image:
                 named.add((account_id, instance_id))
-            author = Author("service:scanner", writing.now)
-            audit.record(cursor, author, account_id, "event.superseded", event_id)
+            replaced.setdefault(account_id, []).append(event_id)
+        _tell_superseded(writing, replaced)
         cursor.execute(_INSERT, {"places": superseding})
     return known, named
+
+
+def _tell_superseded(writing: Writing, replaced: Mapping[int, Sequence[str]]) -> None:
+    """Write into the audit log which events have another content now, one entry an account.
+
+    A newer parser that is run over years of records says the same of a million at once.
+    """
+    author = Author("service:scanner", writing.now)
+    for account_id, event_ids in replaced.items():
+        *more, last = sorted(event_ids)
+        subject = f"{len(event_ids):,} events" if more else last
+        detail = ""
+        if more:
+            detail = ", ".join(sorted(event_ids)[:_MOST_NAMED])
+            detail += ", ..." if len(event_ids) > _MOST_NAMED else ""
+        audit.record(writing.cursor, author, account_id, "event.superseded", subject, detail)

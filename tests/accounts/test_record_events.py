@@ -95,6 +95,24 @@ def test_another_content_under_the_same_id_supersedes(feed: Feeder, accounts: Ac
     assert ("event.superseded", "x") in {(each.action, each.subject) for each in entries}
 
 
+def test_many_events_superseded_together_are_audited_in_one_entry(
+    feed: Feeder, accounts: Accounts
+) -> None:
+    """A newer parser that is run over old records must not fill the log: five are named."""
+    numbers = range(1, 8)
+    told = [on("10:00", event_id=f"e{n}") for n in numbers]
+    later = [on("10:30", event_id=f"e{n}") for n in numbers]
+    for each in (told, later):
+        batch = [message(event, instance(n), feed.account_id) for n, event in enumerate(each, 1)]
+        feed.send(batch)
+    entries = accounts.admin.inventory.ListAuditEntries(
+        inventory_pb2.ListAuditEntriesRequest(account_id=feed.account_id)
+    ).entries
+    assert [
+        (each.subject, each.detail) for each in entries if each.action == "event.superseded"
+    ] == [("7 events", "e1, e2, e3, e4, e5, ...")]
+
+
 def test_two_contents_under_one_id_in_one_batch_supersede_in_order(feed: Feeder) -> None:
     """As if they had come in two."""
     old = message(on("10:00", event_id="x"), I1, feed.account_id)
