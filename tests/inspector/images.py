@@ -34,7 +34,7 @@ def program(name: str) -> str:
     """Find a program; skip the test, saying so, when this machine lacks it."""
     found = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
     if found is None:
-        packages = {"mkfs.xfs": "xfsprogs", "mke2fs": "e2fsprogs", "sgdisk": "gdisk", "rpm": "rpm"}
+        packages = {"mkfs.xfs": "xfsprogs", "mke2fs": "e2fsprogs", "rpm": "rpm"}
         packages["mkfs.btrfs"] = packages["btrfs"] = "btrfs-progs"
         package = packages.get(name, "fdisk")
         pytest.skip(f"NOT RUN: there is no {name}; install Debian's package {package}")

@@ -1,6 +1,5 @@
 """Partition tables: GPT and its backup, MBR with logical partitions, hybrids, and none."""
 
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -24,8 +23,6 @@ from tests.inspector.images import (
     make_gpt,
     make_mbr,
     opened,
-    program,
-    put,
     put_mbr,
 )
 
@@ -173,20 +170,6 @@ def test_a_disk_smaller_than_a_sector_has_no_table() -> None:
     """Neither an empty file nor a few bytes are an error."""
     for data in (b"", b"x" * 100, b"x" * 600):
         assert read_partitions(MemorySource(data)).scheme is Scheme.NONE
-
-
-def test_what_sgdisk_writes_is_read(tmp_path: Path, tree: Path) -> None:
-    """The table of the tool that image builders use, with an ext4 in its second partition."""
-    disk, image = tmp_path / "disk", tmp_path / "ext4"
-    with disk.open("wb") as file:
-        file.truncate(64 * MIB)
-    command = [program("sgdisk"), "-n", "1:2048:4095", "-t", "1:ef02", "-n", "2:4096:0"]
-    subprocess.run([*command, str(disk)], check=True, capture_output=True)
-    make_ext(image, 32 * MIB, tree, "-t", "ext4")
-    put(disk, 4096 * SECTOR, image)
-    with opened(disk) as (contents, _):
-        assert contents.table.scheme is Scheme.GPT
-        assert [each.format for each in contents.volumes] == ["nothing", "ext4"]
 
 
 def test_a_partition_beyond_the_disk_cannot_be_opened() -> None:
